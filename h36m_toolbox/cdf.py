@@ -1,0 +1,39 @@
+"""Reading Human3.6M's pose files: CDF with one variable `Pose`, joints interleaved (x y z or x y)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cdflib
+import numpy as np
+
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.skeletons import H36M_32
+
+
+def read_pose_cdf(path: Path, dims: int) -> np.ndarray:
+    """The poses of one file, float32 (frames, 32, dims), in the file's own unit (mm for 3D, px for 2D).
+
+    Accepts r- and z-variables, either majority, 4- and 8-byte floats, with or without the leading record axis.
+    Raises H36MError for a missing, truncated or foreign file and for one without `Pose` or with another joint count.
+    """
+    expected = f"a CDF file whose variable Pose has {len(H36M_32) * dims} numbers a frame"
+    if not path.is_file():
+        raise H36MError(f"{path}: not found; expected {expected}")
+    try:
+        with cdflib.CDF(path) as cdf:
+            info = cdf.cdf_info()
+            names = [*info.rVariables, *info.zVariables]
+            values = np.asarray(cdf.varget("Pose")) if "Pose" in names else None
+    except Exception as error:  # cdflib lets struct, index, zlib and many other errors out for damaged files
+        raise H36MError(f"{path}: cannot be read as CDF ({error}); expected {expected}: get the file again") from error
+    if values is None:
+        raise H36MError(f"{path}: has the variables {', '.join(names) or '(none)'} but no Pose; expected {expected}")
+    width = len(H36M_32) * dims
+    if values.ndim == 3 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 2 or values.shape[1] != width or values.dtype.kind != "f":
+        raise H36MError(f"{path}: Pose is {values.dtype} {values.shape}; expected {expected}: get the file again")
+    if not np.isfinite(values).all():
+        raise H36MError(f"{path}: Pose holds NaN or infinite numbers; expected {expected}: get the file again")
+    return values.astype(np.float32, copy=False).reshape(len(values), len(H36M_32), dims)
