@@ -1,0 +1,181 @@
+"""The label table: one row per (sequence, frame), 17 joints, in every coordinate frame; and its Parquet files.
+
+`DATA/labels/parquet/{train,val}.parquet`, one row group a sequence, in H36M-Toolbox's loop order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from h36m_toolbox.archive import POSE_KINDS, RawArchive
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.files import sha256_of, written_whole
+from h36m_toolbox.jobs import map_in_order
+from h36m_toolbox.pose_tables import KEYS, PoseField, sequence_table, table_schema
+from h36m_toolbox.poses import PoseFiles, SequencePoses
+from h36m_toolbox.selection import in_h36m_fetch
+from h36m_toolbox.sequences import SPLITS, Sequence
+from h36m_toolbox.skeletons import H36M_17, H36M_32
+
+LABEL_FIELDS = (
+    PoseField("joints_2d", H36M_17, 2, "px", "image"),
+    PoseField("joints_3d_world", H36M_17, 3, "mm", "world"),
+    PoseField("joints_3d_camera", H36M_17, 3, "mm", "camera"),
+    PoseField("joints_3d_universal", H36M_17, 3, "mm", "universal camera"),
+)
+LABEL_SCHEMA = table_schema(LABEL_FIELDS, {"h36m": json.dumps({"table": "labels", "version": 1, "fps": 50})}).append(
+    pa.field("in_h36m_fetch", pa.bool_(), nullable=False)
+)
+_POSE_SOURCES = {
+    "joints_2d": "image",
+    "joints_3d_world": "world",
+    "joints_3d_camera": "camera",
+    "joints_3d_universal": "universal",
+}
+
+
+def label_table(poses: SequencePoses) -> pa.Table:
+    """The rows of one sequence, cut to the frames that all of its arrays have."""
+    n = poses.frames
+    columns = {
+        name: H36M_32.select(getattr(poses, source)[:n], H36M_17.joints) for name, source in _POSE_SOURCES.items()
+    }
+    pose_schema = table_schema(LABEL_FIELDS)
+    table = sequence_table(poses.sequence, np.arange(n), columns, pose_schema)
+    table = table.append_column(LABEL_SCHEMA.field("in_h36m_fetch"), pa.array(in_h36m_fetch(poses)))
+    return table.replace_schema_metadata(LABEL_SCHEMA.metadata)
+
+
+@dataclass(frozen=True)
+class LengthReport:
+    """Lengths of one sequence's arrays where they disagree, and how many frames were kept."""
+
+    sequence: str
+    lengths: dict[str, int]
+    kept: int
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """What `write_labels` wrote for one split; `missing` sequences lack a file, `damaged` ones could not be read."""
+
+    path: Path
+    sequences: int
+    rows: int
+    cut: tuple[LengthReport, ...]
+    damaged: tuple[str, ...]
+
+
+def write_labels(
+    archive: RawArchive,
+    data: Path,
+    split: str,
+    jobs: int = 1,
+    progress: Callable[[Sequence], None] | None = None,
+    sequences: list[Sequence] | None = None,
+) -> LabelReport | None:
+    """Stream the label table of a split to `DATA/labels/parquet/<split>.parquet`; None where RAW has none of it.
+
+    Sequences with a damaged file are left out and reported. Memory stays at a few sequences.
+    """
+    wanted = sequences if sequences is not None else archive.sequences(POSE_KINDS)
+    work = [archive.pose_files(sequence) for sequence in wanted if sequence.subject in SPLITS[split]]
+    if not work:
+        return None
+    path = labels_path(data, split)
+    count, rows, cut, damaged = 0, 0, [], []
+    with written_whole(path) as temporary, open_writer(temporary, LABEL_SCHEMA) as writer:
+        for files, result in zip(work, map_in_order(_read_rows, work, jobs), strict=True):
+            if isinstance(result, str):
+                damaged.append(result)
+            else:
+                table, lengths = result
+                writer.write_table(table, row_group_size=max(1, len(table)))
+                count, rows = count + 1, rows + len(table)
+                if len(set(lengths.values())) > 1:
+                    cut.append(LengthReport(str(files.sequence), lengths, len(table)))
+            if progress:
+                progress(files.sequence)
+    return LabelReport(path, count, rows, tuple(cut), tuple(damaged))
+
+
+def _read_rows(files: PoseFiles) -> tuple[pa.Table, dict[str, int]] | str:
+    try:
+        poses = files.read()
+    except H36MError as error:
+        return str(error)
+    return label_table(poses), poses.lengths
+
+
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A Parquet writer for pose tables: the mantissas of coordinates compress only when their bytes are split."""
+    poses = [f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in schema.names if name in KEYS],
+        use_byte_stream_split=poses,
+        write_statistics=[name for name in schema.names if name in KEYS],
+    )
+
+
+def labels_path(data: Path, split: str) -> Path:
+    """Where the label table of a split lies in a DATA folder."""
+    if split not in SPLITS:
+        raise H36MError(f"no split {split}; the splits are {' and '.join(SPLITS)}")
+    return data / "labels" / "parquet" / f"{split}.parquet"
+
+
+def read_labels(data: Path, split: str, columns: list[str] | None = None) -> pa.Table:
+    """The label table of a split ("train" or "val"): key columns and `columns` (default: all).
+
+    Raises H36MError where `h36m labels` has not been run or the file is damaged.
+    """
+    path = labels_path(data, split)
+    if not path.is_file():
+        raise H36MError(f"{path}: no labels of the {split} split; run `h36m labels RAW --out {data}` first")
+    return read_pose_parquet(path, columns)
+
+
+def read_pose_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file of poses as one table, keys first; H36MError for a damaged file or a missing column."""
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            absent = [name for name in (*KEYS, *(columns or ())) if name not in names]
+            if absent:
+                raise H36MError(f"{path}: lacks the column {', '.join(absent)}; it has {', '.join(names)}")
+            wanted = None if columns is None else [*KEYS, *(name for name in columns if name not in KEYS)]
+            return file.read(wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise H36MError(f"{path}: cannot be read as Parquet ({error}); make it again") from error
+
+
+def data_fingerprint(data: Path, split: str) -> str:
+    """What identifies the labels a number was computed on: the sha256 of the split's Parquet file."""
+    return sha256_of(labels_path(data, split))
+
+
+def filtered(table: pa.Table, **allowed: tuple[str, ...] | None) -> pa.Table:
+    """Rows whose subject, action or camera is among those given by keyword; None or absent keeps all."""
+    for column, words in allowed.items():
+        if words is not None:
+            table = table.filter(pc.is_in(table.column(column).cast(pa.string()), pa.array(words)))
+    return table
+
+
+def write_report(path: Path, reports: list[LabelReport]) -> None:
+    """The reports of all splits as JSON."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps([{**asdict(report), "path": report.path.name} for report in reports], indent=1))
