@@ -1,0 +1,51 @@
+"""A pickled list of dicts written part by part: the files other projects load whole, made without holding them whole."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from h36m_toolbox.files import written_whole
+
+# Protocol 3 numbers its memo explicitly, so the memo can start anew with each part; protocol 4 counts implicitly.
+_PROTOCOL = 3
+_HEADER = pickle.PROTO + bytes([_PROTOCOL])
+
+# numpy 2 writes its private module name, which the numpy 1 of most code in the field cannot import; both read this one.
+_NUMPY_2 = b"cnumpy._core.multiarray\n"
+_NUMPY_1 = b"cnumpy.core.multiarray\n"
+_NUMPY_GLOBALS = (b"_reconstruct\n", b"scalar\n")
+
+
+def write_pickled_list(path: Path, parts: Iterable[list[Any]]) -> int:
+    """Write the concatenation of `parts` as one pickled list, whole or not at all; the number of elements.
+
+    Objects shared within a part stay shared when loaded; objects shared between parts are copied.
+    """
+    count = 0
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        file.write(_HEADER + pickle.EMPTY_LIST)
+        for part in parts:
+            if part:
+                file.write(pickle.MARK + _elements(part) + pickle.APPENDS)
+                count += len(part)
+        file.write(pickle.STOP)
+    return count
+
+
+def _elements(part: list[Any]) -> bytes:
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, _PROTOCOL)
+    bodies = bytearray()
+    for element in part:
+        buffer.seek(0)
+        buffer.truncate()
+        pickler.dump(element)
+        bodies += buffer.getbuffer()[len(_HEADER) : -len(pickle.STOP)]
+    stream = bytes(bodies)
+    for name in _NUMPY_GLOBALS:  # the memo holds each global after its first use, so there is one occurrence a part
+        stream = stream.replace(_NUMPY_2 + name, _NUMPY_1 + name, 1)
+    return stream

@@ -1,0 +1,220 @@
+"""H36M-Toolbox's `h36m_train.pkl` and `h36m_validation.pkl`: a list with one dict a frame and view.
+
+Also the box rule and the loop that Context-Aware PoseFormer's pickles share. Format: dataprep facts as observed in
+CHUNYUWANG/H36M-Toolbox, generate_labels.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from h36m_toolbox.cameras import Camera, h36m_camera
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.frames import image_name, images_on_disk
+from h36m_toolbox.jobs import map_in_order
+from h36m_toolbox.pickle_stream import write_pickled_list
+from h36m_toolbox.poses import PoseFiles, SequencePoses
+from h36m_toolbox.sequences import SPLITS, Sequence, sequences
+from h36m_toolbox.skeletons import H36M_17, H36M_32
+
+# The Toolbox takes joint 16 where others take 13: the same position under another number.
+TOOLBOX_17 = tuple("LCollar" if joint == "Thorax" else joint for joint in H36M_17.joints)
+
+PICKLE_NAMES = {"train": "h36m_train.pkl", "val": "h36m_validation.pkl"}
+
+# A window of 2000 x 2000 mm at the root's depth, 100 mm low.
+_WINDOW_MM = np.array([[-1000, -900, 0], [1000, 1100, 0]], np.float32)
+
+
+def person_boxes(camera: Camera, roots: np.ndarray) -> np.ndarray:
+    """Boxes left, top, right, bottom (frames, 4), px float32, around camera-frame roots (frames, 3), mm float32.
+
+    Projected without distortion. The arithmetic is that of float32 arrays times float64 scalars, step by step.
+    """
+    corners = roots[:, None] + _WINDOW_MM
+    slopes = corners[..., :2] / corners[..., 2:]
+    scaled = (slopes * camera.focal).astype(np.float32)
+    return (scaled + camera.principal).astype(np.float32).reshape(-1, 4)
+
+
+@dataclass(frozen=True)
+class BoxGeometry:
+    """A frame's box as the pickles hold it: centre in px, width and height in units of 200 px."""
+
+    boxes: np.ndarray  # (frames, 4) float32
+    centers: np.ndarray  # (frames, 2) float64
+    scales: np.ndarray  # (frames, 2) float64
+
+
+def box_geometry(camera: Camera, roots: np.ndarray) -> BoxGeometry:
+    """Boxes, centres and scales of camera-frame roots (frames, 3), mm; sums in float32, quotients in float64."""
+    boxes = person_boxes(camera, roots)
+    centers = (boxes[:, :2] + boxes[:, 2:]).astype(np.float64) / 2
+    scales = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64) / 200
+    return BoxGeometry(boxes, centers, scales)
+
+
+def camera_record(camera: Camera) -> dict[str, np.ndarray]:
+    """The `camera` dict of a record: R world to camera, T the centre in world mm, fx fy cx cy of one element each."""
+    return {
+        "R": camera.rotation,
+        "T": camera.center[:, None],
+        "fx": camera.focal[:1],
+        "fy": camera.focal[1:],
+        "cx": camera.principal[:1],
+        "cy": camera.principal[1:],
+        "k": camera.radial[:, None],
+        "p": camera.tangential[:, None],
+    }
+
+
+@dataclass(frozen=True)
+class ImageFrames:
+    """Frames (from 0) of a sequence that have an image; None: every frame counts as having one."""
+
+    frames: tuple[int, ...] | None
+
+    def upto(self, count: int) -> list[int]:
+        """Those below `count`."""
+        return list(range(count)) if self.frames is None else [frame for frame in self.frames if frame < count]
+
+
+def frames_with_images(data: Path, sequence: Sequence, without_images: bool) -> ImageFrames:
+    """What `data/images` holds for a sequence, or every frame if the pickle is to be written without images."""
+    return ImageFrames(None if without_images else tuple(images_on_disk(data, sequence)))
+
+
+def toolbox_records(poses: SequencePoses, images: ImageFrames, video_id: int) -> list[dict[str, Any]]:
+    """The records of one sequence: frames that the universal 3D and the 2D poses have and that have an image."""
+    sequence = poses.sequence
+    camera = h36m_camera(sequence.subject, sequence.camera)
+    frames = images.upto(min(len(poses.universal), len(poses.image)))
+    n = min(len(poses.universal), len(poses.image), len(poses.camera))
+    joints_2d, universal, in_camera = (
+        np.ascontiguousarray(H36M_32.select(array[:n], TOOLBOX_17))
+        for array in (poses.image, poses.universal, poses.camera)
+    )
+    geometry = box_geometry(camera, in_camera[:, 0])
+    shared_camera = camera_record(camera)
+    visible = np.ones((n, 17, 3))
+    return [
+        {
+            "image": f"{sequence.folder}/{image_name(sequence, frame)}",
+            "joints_2d": joints_2d[frame],
+            "joints_3d": universal[frame],
+            "joints_3d_camera": in_camera[frame],
+            "joints_vis": visible[frame],
+            **record_ids(sequence, frame, video_id),
+            "camera": shared_camera,
+            "center": tuple(geometry.centers[frame]),
+            "scale": tuple(geometry.scales[frame]),
+            "box": geometry.boxes[frame],
+        }
+        for frame in frames
+        if frame < n
+    ]
+
+
+def record_ids(sequence: Sequence, frame: int, video_id: int) -> dict[str, Any]:
+    """The identifying keys of a record, in the order of the official dicts; `image_id` counts from 1."""
+    return {
+        "video_id": video_id,
+        "image_id": frame + 1,
+        "subject": sequence.subject_number,
+        "action": sequence.action_id,
+        "subaction": sequence.subaction,
+        "camera_id": sequence.camera_index,
+        "source": "h36m",
+    }
+
+
+@dataclass(frozen=True)
+class RecordJob:
+    """What a process needs to make the records of one sequence."""
+
+    files: PoseFiles
+    video_id: int
+
+
+@dataclass(frozen=True)
+class PickleReport:
+    """What was written for one split: records, and which sequences have poses without an image or could not be read."""
+
+    path: Path
+    records: int
+    sequences: int
+    without_image: dict[str, int] = field(default_factory=dict)  # sequence -> poses left out for want of an image
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SequenceRecords:
+    """The records of one sequence, how many poses had no image, or what went wrong."""
+
+    sequence: Sequence
+    records: list[dict[str, Any]]
+    without_image: int = 0
+    damage: str = ""
+
+
+def write_toolbox_pickle(
+    files: list[PoseFiles],
+    data: Path,
+    split: str,
+    without_images: bool = False,
+    jobs: int = 1,
+    progress: Callable[[Sequence], None] | None = None,
+) -> PickleReport | None:
+    """Write `DATA/labels/toolbox/h36m_{train,validation}.pkl`; None where no sequence of the split is there.
+
+    As in the official script a pose without an image file has no record; such poses are counted in the report.
+    """
+    numbers = {sequence: number for number, sequence in enumerate(sequences())}
+    work = [RecordJob(item, numbers[item.sequence]) for item in files if item.sequence.subject in SPLITS[split]]
+    path = data / "labels" / "toolbox" / PICKLE_NAMES[split]
+    return stream_records(partial(_records_of_job, data, without_images), work, path, jobs, progress)
+
+
+def _records_of_job(data: Path, without_images: bool, job: RecordJob) -> SequenceRecords:
+    sequence = job.files.sequence
+    try:
+        poses = job.files.read()
+    except H36MError as error:
+        return SequenceRecords(sequence, [], damage=str(error))
+    records = toolbox_records(poses, frames_with_images(data, sequence, without_images), job.video_id)
+    return SequenceRecords(sequence, records, poses.frames - len(records))
+
+
+def stream_records(
+    make: Callable[[RecordJob], SequenceRecords],
+    work: list[RecordJob],
+    path: Path,
+    jobs: int,
+    progress: Callable[[Sequence], None] | None,
+) -> PickleReport | None:
+    """Write the records of every job as one pickled list, a part a sequence; None where there is nothing to do."""
+    if not work:
+        return None
+    without_image: dict[str, int] = {}
+    damaged: list[str] = []
+    done = 0
+
+    def parts() -> Iterator[list[dict[str, Any]]]:
+        nonlocal done
+        for made in map_in_order(make, work, jobs):
+            if made.without_image:
+                without_image[str(made.sequence)] = made.without_image
+            damaged.extend([made.damage] if made.damage else [])
+            done += bool(made.records)
+            if progress:
+                progress(made.sequence)
+            yield made.records
+
+    count = write_pickled_list(path, parts())
+    return PickleReport(path, count, done, without_image, tuple(damaged))
