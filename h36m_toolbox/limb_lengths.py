@@ -1,0 +1,96 @@
+"""Limb-length statistics of the training set, as ContextPose reads them: `mean_and_std_limb_length.h5`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.files import written_whole
+from h36m_toolbox.labels import read_labels
+from h36m_toolbox.pose_tables import pose_array, pose_field, sequence_codes, sequence_of_code
+from h36m_toolbox.sequences import Recording
+
+# ContextPose's limbs, in its order: (0,1) (1,2) (2,6) (5,4) (4,3) (3,6) (6,7) (7,8) (8,16) (9,16) (8,12) (11,12)
+# (10,11) (8,13) (13,14) (14,15) of the multi-view 17 joints.
+LIMBS = (
+    *(("RFoot", "RKnee"), ("RKnee", "RHip"), ("RHip", "Hip"), ("LFoot", "LKnee"), ("LKnee", "LHip"), ("LHip", "Hip")),
+    *(("Hip", "Spine"), ("Spine", "Thorax"), ("Thorax", "Neck/Nose"), ("Head", "Neck/Nose")),
+    *(("Thorax", "RShoulder"), ("RElbow", "RShoulder"), ("RWrist", "RElbow")),
+    *(("Thorax", "LShoulder"), ("LShoulder", "LElbow"), ("LElbow", "LWrist")),
+)
+
+SELECTIONS = ("h36m-fetch", "all")
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single ==
+class LimbStatistics:
+    """Mean and population standard deviation of each limb of `LIMBS`, mm, float64, over `poses` instants."""
+
+    mean: np.ndarray  # (16,)
+    std: np.ndarray  # (16,)
+    poses: int
+
+
+def limb_lengths(poses: np.ndarray, joints: tuple[str, ...]) -> np.ndarray:
+    """Lengths (frames, 16) of the limbs of poses (frames, joints, 3) whose joints are named, in the poses' unit."""
+    starts, ends = ([joints.index(limb[end]) for limb in LIMBS] for end in (0, 1))
+    return np.linalg.norm(poses[:, starts].astype(np.float64) - poses[:, ends], axis=-1)
+
+
+def limb_statistics(lengths: np.ndarray) -> LimbStatistics:
+    """Statistics of lengths (frames, 16)."""
+    return LimbStatistics(lengths.mean(axis=0), lengths.std(axis=0), len(lengths))
+
+
+def training_limb_lengths(data: Path, selection: str = "h36m-fetch") -> dict[str, np.ndarray]:
+    """Limb lengths (instants, 16), mm, by training subject, from the world poses of DATA's labels.
+
+    An instant counts once, not once a view. `h36m-fetch`: the instants which that tool keeps in the recording's first
+    view, as in ContextPose; `all`: every instant.
+    """
+    if selection not in SELECTIONS:
+        raise H36MError(f"no selection {selection}; there are {', '.join(SELECTIONS)}")
+    table = read_labels(data, "train", ["joints_3d_world", "in_h36m_fetch"])
+    by_subject: dict[str, list[np.ndarray]] = {}
+    for subject, rows in _first_views(table):
+        if selection == "h36m-fetch":
+            rows = rows.filter(pc.field("in_h36m_fetch"))
+        joints = pose_field(rows.schema, "joints_3d_world").skeleton.joints
+        by_subject.setdefault(subject, []).append(limb_lengths(pose_array(rows, "joints_3d_world"), joints))
+    return {subject: np.concatenate(parts) for subject, parts in by_subject.items()}
+
+
+def _first_views(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    codes = sequence_codes(table)
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.empty(0, np.int64)
+    seen: set[Recording] = set()
+    for start, end in zip(starts, [*starts[1:], len(codes)], strict=True):
+        sequence = sequence_of_code(int(codes[start]))
+        if sequence.recording not in seen:
+            seen.add(sequence.recording)
+            yield sequence.subject, table.slice(start, end - start)
+
+
+def write_limb_statistics(data: Path, by_subject: dict[str, np.ndarray]) -> tuple[Path, Path]:
+    """Write ContextPose's h5 (`mean`, `std`) and a table per subject and limb below `DATA/stats`; their paths."""
+    everyone = limb_statistics(np.concatenate(list(by_subject.values())))
+    statistics = data / "stats" / "mean_and_std_limb_length.h5"
+    with written_whole(statistics) as temporary, h5py.File(temporary, "w") as file:
+        file["mean"] = everyone.mean
+        file["std"] = everyone.std
+    table = data / "stats" / "limb_lengths.csv"
+    with written_whole(table) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["subject", "limb", "mean_mm", "std_mm", "poses"])
+        for subject, values in [*((s, limb_statistics(v)) for s, v in by_subject.items()), ("all", everyone)]:
+            for limb, mean, std in zip(LIMBS, values.mean, values.std, strict=True):
+                writer.writerow([subject, "-".join(limb), f"{mean:.4f}", f"{std:.4f}", values.poses])
+    return statistics, table
