@@ -112,7 +112,10 @@ class RawArchive:
         root = Path(root)
         if not root.is_dir():
             raise H36MError(f"{root}: no such folder; give the folder that holds the Human3.6M archives or S1, S5, ...")
-        files, tarballs, damaged, unrecognised = {}, [], [], []
+        files: dict[RawFile, Path] = {}
+        tarballs: list[Tarball] = []
+        damaged: list[str] = []
+        unrecognised: list[Path] = []
         for path in _walk(root):
             if is_tarball(path):
                 try:
@@ -144,6 +147,11 @@ class RawArchive:
         """Sequences that have every one of these kinds, in H36M-Toolbox's loop order."""
         wanted = tuple(kinds)
         return [sequence for sequence in sequences() if all(self.has(sequence, kind) for kind in wanted)]
+
+    def incomplete(self, kinds: tuple[Kind, ...]) -> dict[Sequence, tuple[Kind, ...]]:
+        """Sequences that have some of these kinds but not all, and what they lack."""
+        lacking = {sequence: tuple(kind for kind in kinds if not self.has(sequence, kind)) for sequence in sequences()}
+        return {sequence: absent for sequence, absent in lacking.items() if 0 < len(absent) < len(kinds)}
 
     def path(self, sequence: Sequence, kind: Kind) -> Path:
         """The file of one sequence; an H36MError names the archive that is missing."""

@@ -69,6 +69,21 @@ class DetectionReport:
     lengths: dict[str, dict[str, int]]
     missing: tuple[str, ...]
 
+    def lines(self) -> list[str]:
+        """What to tell a user: sequences without detections, those with fewer than poses, and what was written."""
+        short = {name: two for name, two in self.lengths.items() if two["detections"] < two["poses"]}
+        longer = len(self.lengths) - len(short)
+        return [
+            *(f"{name}: no detections" for name in self.missing),
+            *(f"{name}: {two['detections']} detections for {two['poses']} poses" for name, two in short.items()),
+            *(
+                [f"{longer} sequences have more detections than poses; the surplus is kept and unused"]
+                if longer
+                else []
+            ),
+            f"{self.sequences} sequences, {self.rows:,} rows in {self.path}",
+        ]
+
 
 def ground_truth_detections(archive: RawArchive) -> Iterator[DetectedSequence]:
     """VideoPose3D's ground-truth 2D of every sequence whose world poses are there."""
@@ -182,7 +197,7 @@ def write_detections(
         }
         writer.add_key_value_metadata({"h36m": json.dumps(facts)})
     differing = {
-        str(sequence): {"poses": frames, source.name: lengths[sequence]}
+        str(sequence): {"poses": frames, "detections": lengths[sequence]}
         for sequence, frames in pose_lengths.items()
         if sequence in lengths and lengths[sequence] != frames
     }

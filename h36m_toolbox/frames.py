@@ -1,7 +1,7 @@
-"""Videos to frames: `images/s_01_act_02_subact_01_ca_01/s_01_act_02_subact_01_ca_01_000001.jpg`, as H36M-Toolbox names them.
+"""Videos to frames, named as H36M-Toolbox names them: `images/s_01_act_02_subact_01_ca_01/..._ca_01_000001.jpg`.
 
-One sequence is one folder. It is filled under a temporary name and renamed, then a manifest is written, so a run that is
-killed at any moment leaves only whole sequences and the next run goes on from there to the same bytes.
+One sequence is one folder. It is filled under a temporary name and renamed, then a manifest is written, so a run that
+is killed at any moment leaves only whole sequences and the next run goes on from there to the same bytes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 
-from h36m_toolbox.archive import Kind, RawArchive
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import folder_written_whole, written_whole
 from h36m_toolbox.jobs import map_in_order
+from h36m_toolbox.known_bad import UNREADABLE_VIDEOS
 from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.videos import decoded_frames, jpeg_of, video_size
 
@@ -64,9 +64,8 @@ def images_on_disk(data: Path, sequence: Sequence) -> list[int]:
     if not folder.is_dir():
         return []
     start, end = f"{sequence.folder}_", ".jpg"
-    numbers = [
-        name[len(start) : -len(end)] for name in os.listdir(folder) if name.startswith(start) and name.endswith(end)
-    ]
+    names = (entry.name for entry in os.scandir(folder))
+    numbers = [name[len(start) : -len(end)] for name in names if name.startswith(start) and name.endswith(end)]
     return sorted(int(number) - 1 for number in numbers if number.isdigit())
 
 
@@ -78,7 +77,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class ExtractedSequence:
-    """The outcome for one sequence: `state` is "written", "kept" (already complete), "planned" (dry run) or "failed"."""
+    """The outcome for one sequence; `state`: "written", "kept" (already complete), "planned" (dry run) or "failed"."""
 
     sequence: Sequence
     state: str
@@ -87,23 +86,22 @@ class ExtractedSequence:
 
 
 def extract_frames(
-    archive: RawArchive,
+    videos: dict[Sequence, Path],
     data: Path,
-    sequences: list[Sequence],
     every: int = 1,
     quality: int = JPEG_QUALITY,
     jobs: int = 1,
     dry_run: bool = False,
     progress: Callable[[ExtractedSequence], None] | None = None,
 ) -> list[ExtractedSequence]:
-    """Write each `every`-th frame of the sequences' videos below `data/images`, a process a sequence.
+    """Write each `every`-th frame of the videos below `data/images`, a process a sequence.
 
     A sequence whose folder is complete for the same video and settings is kept. A video that cannot be decoded is
     reported in its outcome and the others go on; frames decoded before the damage are written.
     """
     if every < 1 or not 1 <= quality <= 100:
         raise H36MError(f"every must be 1 or more and quality 1 to 100; got {every} and {quality}")
-    work = [_Job(sequence, archive.path(sequence, Kind.VIDEO)) for sequence in sequences]
+    work = [_Job(sequence, video) for sequence, video in videos.items()]
     outcomes = []
     for outcome in map_in_order(partial(_extract, data, every, quality, dry_run), work, jobs):
         outcomes.append(outcome)
@@ -169,3 +167,32 @@ def _is_complete(data: Path, job: _Job, manifest: ImageManifest, every: int, qua
 
 def _manifest_path(data: Path, sequence: Sequence) -> Path:
     return data / "manifests" / "images" / f"{sequence.folder}.json"
+
+
+@dataclass(frozen=True)
+class ExtractionSummary:
+    """What an extraction says at its end; `failed` counts videos that gave no frame and are not known to be bad."""
+
+    lines: tuple[str, ...]
+    failed: int
+
+
+def extraction_summary(outcomes: list[ExtractedSequence], data: Path) -> ExtractionSummary:
+    """Counts, every problem, and where the frames are. The one video that is unreadable in the official release is
+    reported but is no failure."""
+    lines = []
+    failed = 0
+    for outcome in outcomes:
+        if outcome.problem:
+            known = outcome.sequence in UNREADABLE_VIDEOS
+            failed += not known
+            lines.append(
+                f"{outcome.sequence}: {outcome.problem}" + (" (known: it is so for everyone)" if known else "")
+            )
+    for state in ("written", "kept", "planned", "failed"):
+        count = sum(outcome.state == state for outcome in outcomes)
+        if count:
+            lines.append(f"{count} sequences {state}")
+    images = sum(outcome.manifest.images for outcome in outcomes if outcome.manifest)
+    lines.append(f"{images:,} frames in {data / 'images'}")
+    return ExtractionSummary(tuple(lines), failed)

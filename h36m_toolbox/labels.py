@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from h36m_toolbox.archive import POSE_KINDS, RawArchive
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
+from h36m_toolbox.frames import read_manifest
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.pose_tables import KEYS, PoseField, sequence_table, table_schema
 from h36m_toolbox.poses import PoseFiles, SequencePoses
@@ -56,45 +55,49 @@ def label_table(poses: SequencePoses) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class LengthReport:
-    """Lengths of one sequence's arrays where they disagree, and how many frames were kept."""
-
-    sequence: str
-    lengths: dict[str, int]
-    kept: int
-
-
-@dataclass(frozen=True)
 class LabelReport:
-    """What `write_labels` wrote for one split; `missing` sequences lack a file, `damaged` ones could not be read."""
+    """What `write_labels` wrote for one split, and where lengths disagree.
+
+    `cut`: sequences whose arrays differ in length, with each length. `short_videos`: sequences whose extracted video
+    has fewer frames than poses. `damaged`: sequences left out because a file could not be read.
+    """
 
     path: Path
     sequences: int
     rows: int
-    cut: tuple[LengthReport, ...]
+    cut: dict[str, dict[str, int]]
+    short_videos: dict[str, dict[str, int]]
     damaged: tuple[str, ...]
+
+    def differences(self) -> list[str]:
+        """One line for each sequence whose lengths disagree."""
+        cut = [f"{name}: cut to {found['kept']} frames, it has {_listed(found)}" for name, found in self.cut.items()]
+        short = [f"{name}: fewer images than poses, {_listed(found)}" for name, found in self.short_videos.items()]
+        return cut + short
+
+
+def _listed(lengths: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in lengths.items() if name != "kept")
 
 
 def write_labels(
-    archive: RawArchive,
-    data: Path,
-    split: str,
-    jobs: int = 1,
-    progress: Callable[[Sequence], None] | None = None,
-    sequences: list[Sequence] | None = None,
+    files: list[PoseFiles], data: Path, split: str, jobs: int = 1, progress: Callable[[Sequence], None] | None = None
 ) -> LabelReport | None:
-    """Stream the label table of a split to `DATA/labels/parquet/<split>.parquet`; None where RAW has none of it.
+    """Stream the label table of a split to `DATA/labels/parquet/<split>.parquet`; None where there is none of it.
 
-    Sequences with a damaged file are left out and reported. Memory stays at a few sequences.
+    Rows are cut to the shortest of a sequence's pose arrays. Sequences with a damaged file are left out and reported.
+    Memory stays at a few sequences.
     """
-    wanted = sequences if sequences is not None else archive.sequences(POSE_KINDS)
-    work = [archive.pose_files(sequence) for sequence in wanted if sequence.subject in SPLITS[split]]
+    work = [item for item in files if item.sequence.subject in SPLITS[split]]
     if not work:
         return None
     path = labels_path(data, split)
-    count, rows, cut, damaged = 0, 0, [], []
+    count, rows = 0, 0
+    cut: dict[str, dict[str, int]] = {}
+    short_videos: dict[str, dict[str, int]] = {}
+    damaged: list[str] = []
     with written_whole(path) as temporary, open_writer(temporary, LABEL_SCHEMA) as writer:
-        for files, result in zip(work, map_in_order(_read_rows, work, jobs), strict=True):
+        for item, result in zip(work, map_in_order(_read_rows, work, jobs), strict=True):
             if isinstance(result, str):
                 damaged.append(result)
             else:
@@ -102,10 +105,14 @@ def write_labels(
                 writer.write_table(table, row_group_size=max(1, len(table)))
                 count, rows = count + 1, rows + len(table)
                 if len(set(lengths.values())) > 1:
-                    cut.append(LengthReport(str(files.sequence), lengths, len(table)))
+                    cut[str(item.sequence)] = {**lengths, "kept": len(table)}
+                manifest = read_manifest(data, item.sequence)
+                if manifest and manifest.decoded_frames < len(table):
+                    lengths = {"poses": len(table), "video": manifest.decoded_frames}
+                    short_videos[str(item.sequence)] = lengths
             if progress:
-                progress(files.sequence)
-    return LabelReport(path, count, rows, tuple(cut), tuple(damaged))
+                progress(item.sequence)
+    return LabelReport(path, count, rows, cut, short_videos, tuple(damaged))
 
 
 def _read_rows(files: PoseFiles) -> tuple[pa.Table, dict[str, int]] | str:
@@ -173,9 +180,3 @@ def filtered(table: pa.Table, **allowed: tuple[str, ...] | None) -> pa.Table:
         if words is not None:
             table = table.filter(pc.is_in(table.column(column).cast(pa.string()), pa.array(words)))
     return table
-
-
-def write_report(path: Path, reports: list[LabelReport]) -> None:
-    """The reports of all splits as JSON."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps([{**asdict(report), "path": report.path.name} for report in reports], indent=1))

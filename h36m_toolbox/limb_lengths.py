@@ -79,18 +79,33 @@ def _first_views(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
             yield sequence.subject, table.slice(start, end - start)
 
 
+def statistics_table(by_subject: dict[str, np.ndarray]) -> str:
+    """Mean and standard deviation in mm of every limb, a column a subject and one for all, as Markdown."""
+    columns = {subject: limb_statistics(lengths) for subject, lengths in _with_all(by_subject).items()}
+    heads = [f"{subject} ({values.poses:,} poses)" for subject, values in columns.items()]
+    lines = [f"| limb, mm | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    for i, limb in enumerate(LIMBS):
+        cells = [f"{values.mean[i]:.2f} ± {values.std[i]:.2f}" for values in columns.values()]
+        lines.append(f"| {'-'.join(limb)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def write_limb_statistics(data: Path, by_subject: dict[str, np.ndarray]) -> tuple[Path, Path]:
     """Write ContextPose's h5 (`mean`, `std`) and a table per subject and limb below `DATA/stats`; their paths."""
-    everyone = limb_statistics(np.concatenate(list(by_subject.values())))
+    columns = {subject: limb_statistics(lengths) for subject, lengths in _with_all(by_subject).items()}
     statistics = data / "stats" / "mean_and_std_limb_length.h5"
     with written_whole(statistics) as temporary, h5py.File(temporary, "w") as file:
-        file["mean"] = everyone.mean
-        file["std"] = everyone.std
+        file["mean"] = columns["all"].mean
+        file["std"] = columns["all"].std
     table = data / "stats" / "limb_lengths.csv"
     with written_whole(table) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["subject", "limb", "mean_mm", "std_mm", "poses"])
-        for subject, values in [*((s, limb_statistics(v)) for s, v in by_subject.items()), ("all", everyone)]:
+        for subject, values in columns.items():
             for limb, mean, std in zip(LIMBS, values.mean, values.std, strict=True):
                 writer.writerow([subject, "-".join(limb), f"{mean:.4f}", f"{std:.4f}", values.poses])
     return statistics, table
+
+
+def _with_all(by_subject: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {**by_subject, "all": np.concatenate(list(by_subject.values()))}

@@ -1,4 +1,4 @@
-"""A pickled list of dicts written part by part: the files other projects load whole, made without holding them whole."""
+"""A pickled list of dicts written part by part: other projects load the file whole, we never hold it whole."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class PoseField:
         """The Arrow field, float32, with joints, unit and frame as its metadata."""
         metadata = {"joints": json.dumps(self.skeleton.joints), "unit": self.unit, "coordinate_frame": self.frame}
         size = len(self.skeleton) * self.dims
-        return pa.field(self.name, pa.list_(pa.field("item", pa.float32(), nullable=False), size), False, metadata)
+        return pa.field(self.name, pa.list_(pa.float32(), size), False, metadata)
 
 
 def table_schema(fields: tuple[PoseField, ...], metadata: dict[str, str] | None = None) -> pa.Schema:

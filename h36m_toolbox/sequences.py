@@ -1,7 +1,7 @@
 """Which sequences Human3.6M has, what their files are called and how long they are.
 
-A *recording* is one subject doing one action once, seen by four cameras; a *sequence* is one camera's view of it and the
-unit of work everywhere. Stems and frame counts come from the data set's metadata file: pose frames are
+A *recording* is one subject doing one action once, seen by four cameras; a *sequence* is one camera's view of it and
+the unit of work everywhere. Stems and frame counts come from the data set's metadata file: pose frames are
 floor(motion-capture frames / 4), which reproduces every published total.
 """
 
@@ -103,7 +103,8 @@ class Sequence:
     @property
     def folder(self) -> str:
         """H36M-Toolbox's name, such as s_01_act_02_subact_01_ca_01; its camera number counts from 1."""
-        return f"s_{self.subject_number:02d}_act_{self.action_id:02d}_subact_{self.subaction:02d}_ca_{self.camera_index + 1:02d}"
+        take = f"s_{self.subject_number:02d}_act_{self.action_id:02d}_subact_{self.subaction:02d}"
+        return f"{take}_ca_{self.camera_index + 1:02d}"
 
     @property
     def video_frames(self) -> int:

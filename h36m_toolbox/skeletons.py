@@ -65,7 +65,7 @@ class Skeleton:
 _LIMBS = ("Hip", "Knee", "Foot", "Shoulder", "Elbow", "Wrist")
 _MIRROR_PAIRS = tuple((f"L{limb}", f"R{limb}") for limb in _LIMBS)
 
-# Names for the joints of the 32 that nobody scores are ours; LCollar and RCollar lie on Thorax, LHand on LWrist, and so on.
+# Names for the joints of the 32 that nobody scores are ours: LCollar and RCollar lie on Thorax, LHand on LWrist, ...
 _H36M_32_JOINTS = (
     *("Hip", "RHip", "RKnee", "RFoot", "RToeBase", "RToeEnd", "LHip", "LKnee", "LFoot", "LToeBase", "LToeEnd"),
     *("SpineBase", "Spine", "Thorax", "Neck/Nose", "Head"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -43,9 +44,15 @@ def unpack(path: Path, into: Path, place: Callable[[str], Path | None]) -> Unpac
     """Write an archive's regular files below `into`, each where `place(member name)` says (None: leave out).
 
     Only relative places without `..` are accepted, links and devices are never made, a file already there with the
-    right size is kept, and each file arrives whole, so an interrupted unpacking continues.
+    right size is kept, and each file arrives whole, so an interrupted unpacking continues. A note of what was unpacked
+    is left below `into`, so that an archive whose files are all there is not read again.
     """
-    written, kept, skipped = 0, 0, []
+    note = into / f".{path.name}.unpacked.json"
+    noted = _noted_files(note, path)
+    if noted and all((into / place).is_file() and (into / place).stat().st_size == n for place, n in noted.items()):
+        return Unpacked(0, len(noted), ())
+    files: dict[str, int] = {}
+    written, skipped = 0, []
     try:
         with tarfile.open(path, "r|*") as tar:
             for member in tar:
@@ -59,14 +66,29 @@ def unpack(path: Path, into: Path, place: Callable[[str], Path | None]) -> Unpac
                         f"{path}: member {member.name} would leave the target folder; get the archive again"
                     )
                 final = into / target
-                if final.is_file() and final.stat().st_size == member.size:
-                    kept += 1
-                    continue
-                _write_member(tar, member, final)
-                written += 1
+                files[target.as_posix()] = member.size
+                if not final.is_file() or final.stat().st_size != member.size:
+                    _write_member(tar, member, final)
+                    written += 1
     except _DAMAGE as error:
         raise _damaged(path, error) from error
-    return Unpacked(written, kept, tuple(skipped))
+    with written_whole(note) as temporary:
+        temporary.write_text(json.dumps({"archive": _identity(path), "files": files}, indent=1))
+    return Unpacked(written, len(files) - written, tuple(skipped))
+
+
+def _noted_files(note: Path, path: Path) -> dict[str, int]:
+    """Places and sizes of what an earlier call unpacked from this very archive; empty where there was none."""
+    try:
+        known = json.loads(note.read_text())
+        return dict(known["files"]) if known["archive"] == _identity(path) else {}
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return {}
+
+
+def _identity(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, final: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -134,23 +134,28 @@ def record_ids(sequence: Sequence, frame: int, video_id: int) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class RecordJob:
-    """What a process needs to make the records of one sequence."""
+Job = TypeVar("Job")
 
+
+@dataclass(frozen=True)
+class _Job:
     files: PoseFiles
     video_id: int
 
 
 @dataclass(frozen=True)
 class PickleReport:
-    """What was written for one split: records, and which sequences have poses without an image or could not be read."""
+    """What was written for one split: rows (records), and which sequences have poses without an image or could not be read."""
 
     path: Path
-    records: int
+    rows: int
     sequences: int
     without_image: dict[str, int] = field(default_factory=dict)  # sequence -> poses left out for want of an image
     damaged: tuple[str, ...] = ()
+
+    def differences(self) -> list[str]:
+        """One line for each sequence that has poses without an image."""
+        return [f"{name}: {count} poses left out, they have no image" for name, count in self.without_image.items()]
 
 
 @dataclass(frozen=True)
@@ -176,12 +181,12 @@ def write_toolbox_pickle(
     As in the official script a pose without an image file has no record; such poses are counted in the report.
     """
     numbers = {sequence: number for number, sequence in enumerate(sequences())}
-    work = [RecordJob(item, numbers[item.sequence]) for item in files if item.sequence.subject in SPLITS[split]]
+    work = [_Job(item, numbers[item.sequence]) for item in files if item.sequence.subject in SPLITS[split]]
     path = data / "labels" / "toolbox" / PICKLE_NAMES[split]
     return stream_records(partial(_records_of_job, data, without_images), work, path, jobs, progress)
 
 
-def _records_of_job(data: Path, without_images: bool, job: RecordJob) -> SequenceRecords:
+def _records_of_job(data: Path, without_images: bool, job: _Job) -> SequenceRecords:
     sequence = job.files.sequence
     try:
         poses = job.files.read()
@@ -192,8 +197,8 @@ def _records_of_job(data: Path, without_images: bool, job: RecordJob) -> Sequenc
 
 
 def stream_records(
-    make: Callable[[RecordJob], SequenceRecords],
-    work: list[RecordJob],
+    make: Callable[[Job], SequenceRecords],
+    work: list[Job],
     path: Path,
     jobs: int,
     progress: Callable[[Sequence], None] | None,

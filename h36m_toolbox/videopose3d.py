@@ -78,8 +78,8 @@ def screen_camera(subject: str, camera: str) -> ScreenCamera:
     return ScreenCamera(
         orientation=_quaternion(calibrated.rotation.T).astype(np.float32),
         translation=calibrated.center.astype(np.float32) / np.float32(1000),
-        focal=(calibrated.focal * 2 / width).astype(np.float32),
-        principal=screen_normalised(calibrated.principal, width, height).astype(np.float32),
+        focal=calibrated.focal.astype(np.float32) / np.float32(width) * np.float32(2),
+        principal=screen_normalised(calibrated.principal.astype(np.float32), width, height).astype(np.float32),
         radial=calibrated.radial.astype(np.float32),
         tangential=calibrated.tangential[::-1].astype(np.float32),
         size=calibrated.size,
@@ -113,7 +113,7 @@ def ground_truth_2d(world_mm: np.ndarray, subject: str, camera: str) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
 class Positions2D:
-    """A `data_2d_h36m_*.npz`: per recording and camera (frames, joints, 2), px float32, in the joint order it states."""
+    """A `data_2d_h36m_*.npz`: per recording and camera (frames, joints, 2), px float32, in its stated order."""
 
     skeleton: Skeleton
     by_recording: dict[Recording, dict[str, np.ndarray]]

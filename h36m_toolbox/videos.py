@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import simplejpeg
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace
 
 from h36m_toolbox.errors import H36MError
@@ -69,8 +70,8 @@ def _full_range_planes(frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray, np
     return cv2.LUT(luma, luma_table), cv2.LUT(blue, chroma_table), cv2.LUT(red, chroma_table)
 
 
-def _plane(plane: av.video.plane.VideoPlane) -> np.ndarray:
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+def _plane(plane: VideoPlane) -> np.ndarray:
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
 @cache
