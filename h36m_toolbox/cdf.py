@@ -1,4 +1,4 @@
-"""Reading Human3.6M's pose files: CDF with one variable `Pose`, joints interleaved (x y z or x y)."""
+"""Human3.6M's pose files: CDF with one variable `Pose`, joints interleaved (x y z or x y)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import cdflib
 import numpy as np
+from cdflib.cdfwrite import CDF
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.files import written_whole
 from h36m_toolbox.skeletons import H36M_32
 
 
@@ -37,3 +39,31 @@ def read_pose_cdf(path: Path, dims: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise H36MError(f"{path}: Pose holds NaN or infinite numbers; expected {expected}: get the file again")
     return values.astype(np.float32, copy=False).reshape(len(values), len(H36M_32), dims)
+
+
+def write_pose_cdf(path: Path, poses: np.ndarray) -> None:
+    """Poses (frames, 32, 3) in mm or (frames, 32, 2) in px as a zVariable `Pose` (1, frames, 96 or 64), float32.
+
+    Uncompressed and without a date: equal poses give equal bytes. Raises H36MError for poses of any other shape.
+    """
+    if poses.ndim != 3 or poses.shape[1] != len(H36M_32) or poses.shape[2] not in (2, 3) or len(poses) == 0:
+        raise H36MError(f"{path}: poses have shape {poses.shape}; a pose file holds (1 or more frames, 32, 2 or 3)")
+    record = np.ascontiguousarray(poses, np.float32).reshape(1, len(poses), -1)
+    spec = {
+        "Variable": "Pose",
+        "Data_Type": CDF.CDF_REAL4,
+        "Num_Elements": 1,
+        "Rec_Vary": True,
+        "Dim_Sizes": list(record.shape[1:]),
+        "Var_Type": "zVariable",
+        "Compress": 0,
+    }
+    with written_whole(path) as temporary:
+        named = temporary.with_suffix(".cdf")  # cdflib writes to no other suffix
+        try:
+            cdf = CDF(named, delete=True)
+            cdf.write_var(spec, var_data=record)
+            cdf.close()
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
