@@ -34,6 +34,9 @@ PREDICTION_COLUMN = "joints_3d"
 METADATA_KEY = "h36m"
 ROOTS = ("relative", "absolute")
 
+# stands where the hash of the weights would, for a freshly initialised network
+UNTRAINED = "untrained"
+
 _ROW_GROUP = 1 << 16
 
 
@@ -43,7 +46,7 @@ class Provenance:
 
     model: str
     options: dict[str, Any]  # the model's, as given to create_model
-    weights_sha256: str  # or "untrained"
+    weights_sha256: str  # or UNTRAINED
     detections: str  # name of the 2D input, "" for models that see images
     detections_sha256: str
     data_fingerprint: str

@@ -191,3 +191,11 @@ def protocol_named(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise H36MError(f"no protocol is called {name!r}; known: {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def protocols_as_text() -> str:
+    """Every protocol with every switch, for a reader."""
+    return "\n\n".join(
+        "\n".join(f"{switch:24} {value}" for switch, value in protocol.describe().items())
+        for protocol in PROTOCOLS.values()
+    )

@@ -93,6 +93,14 @@ class Report:
             writer.writerow((row.name, row.frames, *("" if math.isnan(x) else repr(x) for x in astuple(row.figures))))
         return text.getvalue()
 
+    def summary(self) -> str:
+        """The headline in one line, after what is wrong with it."""
+        figures = ", ".join(
+            f"{title} {number}" for title, number in zip(_TITLES, _rounded(self.headline), strict=True) if number != "-"
+        )
+        means = f"{figures} ({self.protocol.mean.value}; {self.protocol.name}, {self.frames_scored:,} frames)"
+        return "\n".join([*(f"INCOMPLETE: {problem}" for problem in self.problems), means])
+
     def to_markdown(self) -> str:
         """Tables of the means, actions, subjects and joints, then every switch of the protocol."""
         switches = "\n".join(f"- {name}: {value}" for name, value in self.protocol.describe().items())

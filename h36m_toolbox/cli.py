@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,9 +87,12 @@ def main() -> None:
 @_jobs_option
 def demo(folder: Path, seed: int, jobs: int) -> None:
     """A synthetic archive in the original's formats, then the whole flow on it."""
-    from h36m_toolbox.benchmarks.demo import run_demo
+    from h36m_toolbox.demo import demo_commands, demo_tour
 
-    click.echo(run_demo(folder, seed, jobs, lambda line: click.echo(line, err=True)))
+    for command in demo_commands(folder, seed, jobs):
+        click.secho(f"\n$ h36m {shlex.join(command)}", bold=True)
+        main.main(list(command), standalone_mode=False)
+    click.echo(f"\n{demo_tour(folder)}")
 
 
 @main.command()
@@ -208,6 +212,126 @@ def stats(data: Path, selection: str) -> None:
     click.echo(statistics_table(by_subject))
     for path in write_limb_statistics(data, by_subject):
         click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The cards as JSON.")
+def models(as_json: bool) -> None:
+    """Bundled models: inputs, parameters, published figures, where the authors publish the weights."""
+    from h36m_toolbox.models.registry import cards_as_json, cards_as_text
+
+    click.echo(cards_as_json() if as_json else cards_as_text())
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Where run folders go."),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: CUDA if any."),
+        click.option("--detections", default="gt", show_default=True, help="2D input: gt, cpn, sh or a name of yours."),
+        click.option("--data", type=THERE, required=True, help="The prepared folder."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--model", required=True, help="One of `h36m models`.")
+@_run_options
+@click.option("--run", "name", help="Folder in RUNS; an unfinished run of that name goes on.  [default: by model]")
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option("--batch-size", type=click.IntRange(2), help="Instead of the recipe's.")
+@click.option("--lr", type=float, help="Instead of the recipe's.")
+@click.option("--seed", type=int, help="Of the weights, the order of the batches and dropout.")
+@click.option(
+    "--validate/--no-validate",
+    default=True,
+    show_default=True,
+    help="Choose the epoch on the test subjects, which is the papers' habit, or keep the last one.",
+)
+def train(
+    model: str, data: Path, detections: str, device: str, runs: Path, name: str | None, validate: bool, **changes: Any
+) -> None:
+    """Train by the paper's recipe: RUNS/<run>/checkpoint_{last,best}.pt, log.csv. Resumes what was interrupted."""
+    from h36m_toolbox.benchmarks.training_runs import TrainRequest, train_model
+
+    given = {option: value for option, value in changes.items() if value is not None}
+    request = TrainRequest(model, data, detections, device, validate, changes=given)
+    folder = runs / (name or f"train-{model}-{detections}")
+    with _epochs(request.recipe.epochs) as step:
+        result = train_model(request, folder, step)
+    for epoch in result.epochs[-1:]:
+        click.echo(f"epoch {epoch.epoch}: loss {epoch.train_loss:.6f}, validation {epoch.validation_mpjpe_mm:.2f} mm")
+    for path in (result.last, result.best, folder / "log.csv"):
+        if path:
+            click.echo(f"wrote {path}")
+
+
+@contextmanager
+def _epochs(epochs: int) -> Iterator[Callable[[int, int, int], None]]:
+    from tqdm import tqdm
+
+    with tqdm(total=epochs, desc="train", unit="epoch", disable=None, file=sys.stderr) as bar:
+
+        def step(epoch: int, finished: int, steps: int) -> None:
+            bar.n = round(epoch - 1 + finished / steps, 3)
+            bar.refresh(nolock=True) if finished == steps else bar.update(0)
+
+        yield step
+
+
+@main.command()
+@click.option("--model", required=True, help="One of `h36m models`.")
+@_run_options
+@click.option("--weights", type=FILE, help="A checkpoint: the authors' or ours.")
+@click.option("--untrained", is_flag=True, help="Run with random weights instead; the row says so.")
+@click.option("--protocol", default="semgcn", show_default=True, help="How frames are scored; see `h36m protocols`.")
+@click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=4096, show_default=True)
+def bench(weights: Path | None, untrained: bool, runs: Path, **request: Any) -> None:
+    """Run a model and score it: RUNS/<run>/{predictions.parquet,report.json,per_action.csv} and a leaderboard row."""
+    from h36m_toolbox.benchmarks.runs import BenchRequest
+    from h36m_toolbox.benchmarks.runs import bench as run_bench
+
+    if (weights is None) != untrained:
+        raise click.UsageError("give --weights FILE (see `h36m models`), or --untrained for random weights")
+    result = run_bench(BenchRequest(weights=weights, **request), runs)
+    click.echo(result.report.summary())
+    click.echo(f"wrote {result.folder}, a row in {runs / 'leaderboard.csv'}")
+
+
+@main.command("eval")
+@click.argument("predictions", type=FILE)
+@click.option("--data", type=THERE, required=True, help="The prepared folder.")
+@click.option("--protocol", default="videopose3d", show_default=True, help="How frames are scored.")
+@click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
+@click.option("--out", type=FOLDER, help="Write report.json and per_action.csv there.")
+def eval_(predictions: Path, data: Path, protocol: str, split: str, out: Path | None) -> None:
+    """Score PREDICTIONS, a Parquet file of poses from any model, under a protocol."""
+    from h36m_toolbox.benchmarks.runs import score, write_report
+
+    report = score(predictions, data, protocol, split)
+    click.echo(report.to_markdown())
+    if out:
+        write_report(out, report)
+        click.echo(f"wrote {out / 'report.json'}, {out / 'per_action.csv'}")
+
+
+@main.command()
+@click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder with leaderboard.csv.")
+@click.option("--protocol", help="Only this protocol.")
+def leaderboard(runs: Path, protocol: str | None) -> None:
+    """Scored runs, ranked protocol by protocol."""
+    from h36m_toolbox.benchmarks.leaderboard import ranked_table, read_leaderboard
+
+    click.echo(ranked_table(read_leaderboard(runs / "leaderboard.csv"), protocol))
+
+
+@main.command()
+def protocols() -> None:
+    """Evaluation protocols with every switch written out."""
+    from h36m_toolbox.benchmarks.protocols import protocols_as_text
+
+    click.echo(protocols_as_text())
 
 
 @main.command()

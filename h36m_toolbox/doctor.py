@@ -31,7 +31,8 @@ class Finding:
 
 def examine(folder: Path) -> list[Finding]:
     """Findings about a DATA folder (one with labels, images or detections) or a RAW one."""
-    if any((folder / part).is_dir() for part in ("labels", "images", "detections")):
+    prepared = any((folder / part).is_dir() for part in ("labels", "images"))
+    if prepared or any((folder / "detections").glob("*.parquet")):
         return examine_data(folder)
     return examine_raw(RawArchive.open(folder))
 

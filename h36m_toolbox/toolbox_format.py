@@ -145,7 +145,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class PickleReport:
-    """What was written for one split: rows (records), and which sequences have poses without an image or could not be read."""
+    """What was written for one split: rows are records; sequences lack images or could not be read."""
 
     path: Path
     rows: int

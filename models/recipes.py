@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from h36m_toolbox.errors import H36MError
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -41,6 +43,14 @@ RECIPES = {
     ("martinez", "gt"): _MARTINEZ,
     ("martinez", "sh"): _MARTINEZ,
 }
+
+
+def recipe_of(model: str, detections: str) -> Recipe:
+    """The published recipe of a model; 2D inputs it was not published on take that of stacked-hourglass detections."""
+    if (model, "sh") not in RECIPES:
+        raise H36MError(f"no recipe for model {model}; there are some for {', '.join(sorted({m for m, _ in RECIPES}))}")
+    return RECIPES.get((model, detections), RECIPES[model, "sh"])
+
 
 # github.com/una-dinosauria/3d-pose-baseline, whose weights are bounded in the forward pass instead of the gradients.
 MARTINEZ_TF_RECIPE = replace(_MARTINEZ, staircase=False, clip_norm=None, drop_last=True, epsilon_before_correction=True)

@@ -5,8 +5,9 @@ Listing imports no torch; building does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from h36m_toolbox.errors import H36MError
@@ -44,6 +45,35 @@ class ModelCard:
 def list_models() -> tuple[ModelCard, ...]:
     """All bundled models, in the order of their names."""
     return tuple(MODELS[name] for name in sorted(MODELS))
+
+
+def cards_as_json() -> str:
+    """All cards as JSON, without what builds the network."""
+    cards = [{key: value for key, value in asdict(card).items() if key != "build"} for card in list_models()]
+    return json.dumps(cards, indent=1)
+
+
+def cards_as_text() -> str:
+    """All cards for a reader: inputs, parameters, published figures and where the weights are."""
+    return "\n\n".join(_card_as_text(card) for card in list_models())
+
+
+def _card_as_text(card: ModelCard) -> str:
+    published = [
+        f"{score.mpjpe_mm:.2f} / {score.p_mpjpe_mm:.2f} mm on {score.detections} ({score.protocol}; {score.source})"
+        for score in card.published
+    ]
+    return "\n".join(
+        (
+            card.name,
+            f"  paper       {card.paper}",
+            f"  input       {card.inputs}",
+            f"  parameters  {card.parameters:,}",
+            *(f"  published   MPJPE / P-MPJPE {line}" for line in published),
+            f"  weights     {card.weights}",
+            f"  licence     {card.licence}",
+        )
+    )
 
 
 def create_model(name: str, **options: Any) -> nn.Module:

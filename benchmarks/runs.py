@@ -1,0 +1,237 @@
+"""A benchmark run: a model's predictions on a split, scored under a protocol, in a folder of its own.
+
+`RUNS/<run>/{predictions.parquet, report.json, per_action.csv}` and a row in `RUNS/leaderboard.csv`.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from h36m_toolbox import __version__
+from h36m_toolbox.benchmarks.evaluator import evaluate
+from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, append_row
+from h36m_toolbox.benchmarks.matching import covered_rows
+from h36m_toolbox.benchmarks.predictions import (
+    PREDICTION_COLUMN,
+    UNTRAINED,
+    Provenance,
+    prediction_schema,
+    read_predictions,
+    write_predictions,
+)
+from h36m_toolbox.benchmarks.protocols import Protocol, protocol_named
+from h36m_toolbox.benchmarks.reports import Report
+from h36m_toolbox.detections import detections_path, match_detections, read_detections
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.files import folder_written_whole, sha256_of
+from h36m_toolbox.labels import data_fingerprint, read_labels
+from h36m_toolbox.models import create_model, load_weights
+from h36m_toolbox.pose_tables import KEYS, pose_column, row_keys
+from h36m_toolbox.sequences import SPLITS
+from h36m_toolbox.skeletons import H36M_16, Skeleton
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What to run: a bundled lifter on the 2D `detections` of DATA, its weights from a file or none at all.
+
+    `weights` None asks for random weights, and the row says so. `seed` fixes these.
+    """
+
+    model: str
+    data: Path
+    detections: str = "gt"
+    protocol: str = "semgcn"
+    weights: Path | None = None
+    split: str = "val"
+    device: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 4096
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class BenchResult:
+    """Where a run's files are, its report and its row in the leaderboard."""
+
+    folder: Path
+    report: Report
+    row: LeaderboardRow
+
+
+def bench(request: BenchRequest, runs: Path) -> BenchResult:
+    """Run a model on the frames that the protocol scores, write its predictions, and score them from the file.
+
+    Raises H36MError for missing labels or detections, weights that do not fit, and joints that the protocol scores
+    but the model does not predict; nothing is written then.
+    """
+    protocol = protocol_of_split(request.protocol, request.split)
+    labels = read_labels(request.data, request.split, ["joints_3d_camera"])
+    scored = labels.take(covered_rows(labels, row_keys(labels), protocol))
+    detections = read_detections(request.data, request.detections)
+    model = _model(request)
+    predicted, seconds = _predict(model, scored, detections, request)
+    skeleton = predicted_skeleton(predicted, request.model)
+    provenance = _provenance(request, protocol, model, seconds, len(scored))
+    folder = _new_folder(runs, f"{request.model}-{request.detections}-{protocol.name}")
+    with folder_written_whole(folder) as temporary:
+        path = temporary / "predictions.parquet"
+        write_predictions(path, _prediction_table(scored, predicted, skeleton), provenance)
+        report = evaluate(read_predictions(path), labels, protocol)
+        write_report(temporary, report)
+    row = leaderboard_row(folder.name, request.split, report)
+    append_row(runs / "leaderboard.csv", row)
+    return BenchResult(folder, report, row)
+
+
+def protocol_of_split(name: str, split: str) -> Protocol:
+    """The protocol, on the training subjects under a name of its own where `split` is "train"."""
+    protocol = protocol_named(name)
+    return protocol if split == "val" else protocol.for_subjects(*SPLITS[split])
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """`report.json` and `per_action.csv` of a report."""
+    (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
+    (folder / "per_action.csv").write_text(report.per_action_csv(), encoding="utf-8")
+
+
+def device_named(name: str) -> str:
+    """A torch device; "auto" is CUDA where there is one. H36MError for one that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise H36MError(f"device {name} cannot be used ({str(error).splitlines()[0]}); try --device auto") from error
+    return name
+
+
+def predicted_skeleton(predicted: np.ndarray, model: str) -> Skeleton:
+    """The joints of a lifter's output (rows, joints, 3)."""
+    if predicted.shape[1] != len(H36M_16):
+        raise H36MError(f"{model} predicts {predicted.shape[1]} joints; expected the 16 of {H36M_16.name}")
+    return H36M_16
+
+
+def _model(request: BenchRequest) -> nn.Module:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.seed)
+        model = create_model(request.model, **request.options)
+    if request.weights is not None:
+        load_weights(model, request.weights)
+    return model
+
+
+def _predict(
+    model: nn.Module, scored: pa.Table, detections: pa.Table, request: BenchRequest
+) -> tuple[np.ndarray, float]:
+    """Poses (rows, joints, 3), mm, and the seconds that the network took."""
+    from h36m_toolbox.models.lifting import lifting_inputs, predict
+
+    pixels = match_detections(scored, detections, request.detections, H36M_16.joints)
+    inputs = lifting_inputs(scored, pixels)
+    start = time.perf_counter()
+    metres = predict(model, inputs, device_named(request.device), request.batch_size)
+    return metres * np.float32(1000), time.perf_counter() - start
+
+
+def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleton) -> pa.Table:
+    schema = prediction_schema(skeleton)
+    column = pose_column(predicted, schema.field(PREDICTION_COLUMN).type)
+    return pa.table([*(scored.column(key) for key in KEYS), column], schema=schema)
+
+
+def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, seconds: float, poses: int) -> Provenance:
+    import torch
+
+    return Provenance(
+        model=request.model,
+        options=request.options,
+        weights_sha256=sha256_of(request.weights) if request.weights else UNTRAINED,
+        detections=request.detections,
+        detections_sha256=sha256_of(detections_path(request.data, request.detections)),
+        data_fingerprint=data_fingerprint(request.data, request.split),
+        protocol=protocol.name,
+        h36m_version=__version__,
+        torch_version=torch.__version__,
+        numpy_version=np.__version__,
+        python_version=platform.python_version(),
+        device=device_label(device_named(request.device)),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(seconds, 4),
+        poses_per_s=round(poses / max(seconds, 1e-9), 1),
+        root="relative",
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def device_label(device: str) -> str:
+    """A device as tables show it: "cpu" or the GPU's own name."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    folder = runs / f"{name}-{stamp}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = runs / f"{name}-{stamp}-{number}"
+    return folder
+
+
+def leaderboard_row(run: str, split: str, report: Report) -> LeaderboardRow:
+    """The line of a scored run."""
+    made, headline = report.provenance, report.headline
+    return LeaderboardRow(
+        run=run,
+        date=made.created,
+        model=made.model,
+        options=", ".join(f"{name}={value}" for name, value in made.options.items())
+        + (UNTRAINED if made.weights_sha256 == UNTRAINED else ""),
+        weights_sha256=made.weights_sha256,
+        parameters=made.parameters or 0,
+        detections=made.detections,
+        detections_sha256=made.detections_sha256,
+        split=split,
+        protocol=report.protocol.name,
+        protocol_version=report.protocol.version,
+        mpjpe_mm=headline.mpjpe,
+        p_mpjpe_mm=headline.p_mpjpe,
+        n_mpjpe_mm=headline.n_mpjpe,
+        mpjve_mm=headline.mpjve,
+        pck150=headline.pck150,
+        auc=headline.auc,
+        mean=report.protocol.mean.name.lower(),
+        frames=report.frames_scored,
+        incomplete=report.incomplete,
+        data_fingerprint=made.data_fingerprint,
+        h36m_version=made.h36m_version,
+        device=made.device,
+        poses_per_s=made.poses_per_s,
+        predictions_sha256=report.predictions_sha256,
+    )
+
+
+def score(predictions: Path, data: Path, protocol_name: str, split: str = "val") -> Report:
+    """Score a predictions file under a protocol on the labels of a split."""
+    protocol = protocol_of_split(protocol_name, split)
+    return evaluate(read_predictions(predictions), read_labels(data, split, ["joints_3d_camera"]), protocol)

@@ -1,0 +1,71 @@
+"""The packaging as the design has it: one import name, two links, a wheel that lists every sub-package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+
+def setuptools_table() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+def test_every_folder_with_modules_is_listed_as_a_package() -> None:
+    found = {
+        "h36m_toolbox",
+        *(
+            f"h36m_toolbox.{folder.relative_to(ROOT).as_posix().replace('/', '.')}"
+            for room in ("models", "benchmarks")
+            for folder in [ROOT / room, *(ROOT / room).rglob("*")]
+            if (folder / "__init__.py").is_file()
+        ),
+    }
+    assert set(setuptools_table()["packages"]) == found
+
+
+@pytest.mark.parametrize("room", ["models", "benchmarks"])
+def test_the_links_lead_to_the_rooms(room: str) -> None:
+    link = ROOT / "h36m_toolbox" / room
+    assert link.is_symlink()
+    assert link.readlink() == Path("..") / room
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "h36m_toolbox").glob("*.py")))
+def test_the_data_room_imports_neither_torch_nor_a_higher_room(module: str) -> None:
+    name = "h36m_toolbox" if module == "__init__" else f"h36m_toolbox.{module}"
+    code = (
+        f"import sys, {name}; "
+        "print([m for m in sys.modules if m == 'torch' or m.startswith(('h36m_toolbox.models', 'h36m_toolbox.bench'))])"
+    )
+    if module == "__main__":
+        pytest.skip("it is the command itself")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_models_import_no_judge() -> None:
+    for path in (ROOT / "models").rglob("*.py"):
+        assert "h36m_toolbox.benchmarks" not in path.read_text(), path
+
+
+def test_help_needs_no_heavy_import() -> None:
+    code = "import sys, h36m_toolbox.cli; print({'numpy', 'pyarrow', 'torch', 'pandas', 'cv2'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_the_public_names_of_the_contract_are_there() -> None:
+    from h36m_toolbox import Camera, RawArchive, read_labels
+    from h36m_toolbox.benchmarks import metrics
+    from h36m_toolbox.models import create_model, list_models, load_weights
+
+    for name in (Camera, RawArchive, read_labels, create_model, list_models, load_weights, metrics.mpjpe):
+        assert name.__doc__
