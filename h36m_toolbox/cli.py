@@ -102,7 +102,7 @@ def demo(folder: Path, seed: int, jobs: int) -> None:
     type=click.Choice(["demo", "full"]),
     default="demo",
     show_default=True,
-    help="demo: 4 subjects, 4 actions, videos and detections; full: 7 subjects, 30 recordings, 2.1 million poses.",
+    help="demo: 4 subjects, all actions, videos and detections; full: 7 subjects, 30 recordings, 2.1 million poses.",
 )
 @click.option("--subjects", type=_Words(), help="Only these subjects.")
 @click.option("--actions", type=_Words(), help="Only these actions.")
