@@ -27,6 +27,7 @@ from h36m_toolbox.pose_tables import (
     sequence_of_code,
 )
 from h36m_toolbox.sequences import ACTIONS, Sequence
+from h36m_toolbox.skeletons import Skeleton
 
 TARGET_COLUMN = "joints_3d_camera"
 
@@ -50,7 +51,8 @@ def evaluate(predictions: Predictions, labels: pa.Table, protocol: Protocol) -> 
     is there. Raises H36MError where predictions and protocol do not fit (a scored joint is missing, poses are absolute,
     no frame in common) and for a pose that cannot be aligned, naming it.
     """
-    _check_fit(predictions, protocol)
+    check_joints(str(predictions.path), predictions.skeleton, protocol)
+    _check_root(predictions, protocol)
     target = _target_field(labels, protocol)
     matched = match(predictions.table, labels, protocol)
     scores = list(_sequence_scores(predictions, labels, target, matched, protocol))
@@ -77,15 +79,18 @@ def evaluate(predictions: Predictions, labels: pa.Table, protocol: Protocol) -> 
     )
 
 
-def _check_fit(predictions: Predictions, protocol: Protocol) -> None:
-    skeleton = predictions.skeleton
+def check_joints(who: str, skeleton: Skeleton, protocol: Protocol) -> None:
+    """An H36MError that begins with `who` predicts, where a protocol scores joints that `skeleton` lacks."""
     missing = [joint for joint in protocol.joints if joint not in skeleton.joints]
     if missing:
         fitting = [name for name, other in PROTOCOLS.items() if set(other.joints) <= set(skeleton.joints)]
         raise H36MError(
-            f"{predictions.path}: protocol {protocol.name} scores {', '.join(missing)}, which the predicted skeleton "
+            f"{who}: protocol {protocol.name} scores {', '.join(missing)}, which the predicted skeleton "
             f"{skeleton.name} lacks; protocols that fit it: {', '.join(fitting) or 'none'}"
         )
+
+
+def _check_root(predictions: Predictions, protocol: Protocol) -> None:
     if predictions.provenance.root == "absolute" and protocol.predicted_root is not RootRule.SUBTRACT:
         subtracting = [name for name, other in PROTOCOLS.items() if other.predicted_root is RootRule.SUBTRACT]
         raise H36MError(

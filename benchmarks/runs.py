@@ -10,14 +10,15 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from h36m_toolbox import __version__
-from h36m_toolbox.benchmarks.evaluator import evaluate
-from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, append_row
+from h36m_toolbox.benchmarks.evaluator import check_joints, evaluate
+from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, append_row, read_leaderboard
 from h36m_toolbox.benchmarks.matching import covered_rows
 from h36m_toolbox.benchmarks.predictions import (
     PREDICTION_COLUMN,
@@ -25,13 +26,14 @@ from h36m_toolbox.benchmarks.predictions import (
     Provenance,
     prediction_schema,
     read_predictions,
+    row_name,
     write_predictions,
 )
 from h36m_toolbox.benchmarks.protocols import Protocol, protocol_named
 from h36m_toolbox.benchmarks.reports import Report
 from h36m_toolbox.detections import detections_path, match_detections, read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import folder_written_whole, sha256_of
+from h36m_toolbox.files import sha256_of, written_whole
 from h36m_toolbox.labels import data_fingerprint, read_labels
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.pose_tables import KEYS, pose_column, row_keys
@@ -73,25 +75,35 @@ class BenchResult:
 def bench(request: BenchRequest, runs: Path) -> BenchResult:
     """Run a model on the frames that the protocol scores, write its predictions, and score them from the file.
 
-    Raises H36MError for missing labels or detections, weights that do not fit, and joints that the protocol scores
-    but the model does not predict; nothing is written then.
+    Raises H36MError for missing labels or detections, weights that do not fit, joints that the protocol scores but the
+    model does not predict, predictions that are not finite, and a broken leaderboard; nothing is written then.
     """
     protocol = protocol_of_split(request.protocol, request.split)
+    check_joints(f"model {request.model}", H36M_16, protocol)
+    leaderboard = runs / "leaderboard.csv"
+    if leaderboard.exists():
+        read_leaderboard(leaderboard)  # one that takes no row is refused before the work, not after it
     labels = read_labels(request.data, request.split, ["joints_3d_camera"])
     scored = labels.take(covered_rows(labels, row_keys(labels), protocol))
+    if not len(scored):
+        raise H36MError(f"{request.data}: no labels of the {request.split} split that protocol {protocol.name} scores")
     detections = read_detections(request.data, request.detections)
     model = _model(request)
     predicted, seconds = _predict(model, scored, detections, request)
     skeleton = predicted_skeleton(predicted, request.model)
+    _check_finite(predicted, scored, request)
     provenance = _provenance(request, protocol, model, seconds, len(scored))
-    folder = _new_folder(runs, f"{request.model}-{request.detections}-{protocol.name}")
-    with folder_written_whole(folder) as temporary:
+    name = f"{request.model}-{request.detections}-{protocol.name}"
+    runs.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{name}.", dir=runs) as parent:
+        temporary = Path(parent) / name  # below it, because a temporary directory itself is for its owner's eyes only
         path = temporary / "predictions.parquet"
         write_predictions(path, _prediction_table(scored, predicted, skeleton), provenance)
         report = evaluate(read_predictions(path), labels, protocol)
         write_report(temporary, report)
+        folder = _placed(temporary, runs, name)
     row = leaderboard_row(folder.name, request.split, report)
-    append_row(runs / "leaderboard.csv", row)
+    append_row(leaderboard, row)
     return BenchResult(folder, report, row)
 
 
@@ -103,8 +115,9 @@ def protocol_of_split(name: str, split: str) -> Protocol:
 
 def write_report(folder: Path, report: Report) -> None:
     """`report.json` and `per_action.csv` of a report."""
-    (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
-    (folder / "per_action.csv").write_text(report.per_action_csv(), encoding="utf-8")
+    for name, text in (("report.json", report.to_json()), ("per_action.csv", report.per_action_csv())):
+        with written_whole(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def device_named(name: str) -> str:
@@ -114,9 +127,10 @@ def device_named(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
-        raise H36MError(f"device {name} cannot be used ({str(error).splitlines()[0]}); try --device auto") from error
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise H36MError(f"device {name!r} cannot be used ({reason}); try --device auto") from error
     return name
 
 
@@ -125,6 +139,16 @@ def predicted_skeleton(predicted: np.ndarray, model: str) -> Skeleton:
     if predicted.shape[1] != len(H36M_16):
         raise H36MError(f"{model} predicts {predicted.shape[1]} joints; expected the 16 of {H36M_16.name}")
     return H36M_16
+
+
+def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest) -> None:
+    wrong = ~np.isfinite(predicted).all(axis=(1, 2))
+    if wrong.any():
+        raise H36MError(
+            f"model {request.model} with {request.weights or 'random weights'} on detections {request.detections} "
+            f"predicts NaN or infinite numbers for {wrong.sum()} of {len(scored)} poses, the first is "
+            f"{row_name(scored, int(wrong.argmax()))}; look for such numbers in the weights and the detections"
+        )
 
 
 def _model(request: BenchRequest) -> nn.Module:
@@ -188,14 +212,19 @@ def device_label(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
-def _new_folder(runs: Path, name: str) -> Path:
+def _placed(temporary: Path, runs: Path, name: str) -> Path:
+    """Give a finished folder its name in `runs`, one that no run of the same second has or takes meanwhile."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     folder = runs / f"{name}-{stamp}"
     number = 1
-    while folder.exists():
+    while True:
+        try:
+            return temporary.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
         number += 1
         folder = runs / f"{name}-{stamp}-{number}"
-    return folder
 
 
 def leaderboard_row(run: str, split: str, report: Report) -> LeaderboardRow:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import shlex
 import sys
@@ -37,6 +39,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except H36MError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:  # no room, no permission, a file where a folder should be
+            if error.errno == errno.EPIPE or not error.strerror:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{place}{error.strerror}") from error
 
 
 class _Words(click.ParamType):
@@ -72,7 +79,7 @@ def _say_unpacked(tarball: Tarball, result: Unpacked) -> None:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(__version__, prog_name="h36m")
 def main() -> None:
     """Prepare Human3.6M and benchmark 3D human pose models on it.
 
@@ -91,7 +98,9 @@ def demo(folder: Path, seed: int, jobs: int) -> None:
 
     for command in demo_commands(folder, seed, jobs):
         click.secho(f"\n$ h36m {shlex.join(command)}", bold=True)
-        main.main(list(command), standalone_mode=False)
+        failed = main.main(list(command), standalone_mode=False)
+        if failed:  # an exit status, which does not raise here
+            raise click.exceptions.Exit(failed)
     click.echo(f"\n{demo_tour(folder)}")
 
 
@@ -260,7 +269,9 @@ def train(
     with _epochs(request.recipe.epochs) as step:
         result = train_model(request, folder, step)
     for epoch in result.epochs[-1:]:
-        click.echo(f"epoch {epoch.epoch}: loss {epoch.train_loss:.6f}, validation {epoch.validation_mpjpe_mm:.2f} mm")
+        error = epoch.validation_mpjpe_mm
+        validated = "" if math.isnan(error) else f", validation {error:.2f} mm"
+        click.echo(f"epoch {epoch.epoch}: loss {epoch.train_loss:.6f}{validated}")
     for path in (result.last, result.best, folder / "log.csv"):
         if path:
             click.echo(f"wrote {path}")

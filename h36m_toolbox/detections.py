@@ -16,13 +16,12 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from h36m_toolbox.archive import Kind, RawArchive
 from h36m_toolbox.cdf import read_pose_cdf
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
-from h36m_toolbox.labels import open_writer, read_pose_parquet
+from h36m_toolbox.pose_parquet import open_writer, pose_row_groups, read_pose_parquet
 from h36m_toolbox.pose_tables import (
     PoseField,
     pose_array,
@@ -155,7 +154,11 @@ def _read_hourglass(content: bytes, what: str) -> np.ndarray:
 
 
 def detections_path(data: Path, name: str) -> Path:
-    """Where the detections called `name` lie in a DATA folder."""
+    """Where the detections called `name` lie in a DATA folder; H36MError for a path in place of a name."""
+    if not name or name != Path(name).name:
+        raise H36MError(
+            f"{name!r} is no name of detections; expected gt, cpn, sh or NAME of {data}/detections/NAME.parquet"
+        )
     return data / "detections" / f"{name}.parquet"
 
 
@@ -220,18 +223,25 @@ def read_detections(data: Path, name: str) -> pa.Table:
             f"{path}: no such detections; {data} has {', '.join(there) or 'none'}: bundle them with "
             f"`h36m detections RAW --out {data} --{name if name in ('cpn', 'sh') else 'cpn'} FILE`"
         )
-    return read_pose_parquet(path)
+    table = read_pose_parquet(path)
+    try:
+        field = pose_field(table.schema, COLUMN)
+    except H36MError as error:
+        raise H36MError(f"{path}: {error}") from error
+    numbers = table.schema.field(COLUMN).type.list_size
+    if numbers != 2 * len(field.skeleton):
+        raise H36MError(
+            f"{path}: column {COLUMN} holds {numbers} numbers a row; the {len(field.skeleton)} joints of "
+            f"{field.skeleton.name} need {2 * len(field.skeleton)}, x and y in pixels"
+        )
+    return table
 
 
 def read_sequence_detections(data: Path, name: str) -> Iterator[DetectedSequence]:
     """The detections called `name`, one sequence after the other, without holding them all."""
-    path = detections_path(data, name)
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            if len(table):
-                sequence = sequence_of_code(int(sequence_codes(table.slice(0, 1))[0]))
-                yield DetectedSequence(sequence, pose_array(table, COLUMN))
+    for table in pose_row_groups(detections_path(data, name)):
+        sequence = sequence_of_code(int(sequence_codes(table.slice(0, 1))[0]))
+        yield DetectedSequence(sequence, pose_array(table, COLUMN))
 
 
 def match_detections(labels: pa.Table, detections: pa.Table, name: str, joints: tuple[str, ...]) -> np.ndarray:

@@ -20,7 +20,7 @@ from h36m_toolbox.files import folder_written_whole, written_whole
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.known_bad import UNREADABLE_VIDEOS
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.videos import decoded_frames, jpeg_of, video_size
+from h36m_toolbox.videos import decoded_frames, jpegs, video_size
 
 # Luma and chroma both closer to the decoded video than ffmpeg's -qscale:v 3 (benchmarks/speed/extract_frames.py).
 JPEG_QUALITY = 90
@@ -123,37 +123,50 @@ def _extract(data: Path, every: int, quality: int, dry_run: bool, job: _Job) -> 
         width, height = video_size(job.video)
     except H36MError as error:
         return ExtractedSequence(job.sequence, "failed", None, str(error))
-    count = images = image_bytes = 0
-    problem = ""
-    with folder_written_whole(data / "images" / job.sequence.folder) as folder:
-        try:
-            for count, frame in enumerate(decoded_frames(job.video), start=1):
-                if (count - 1) % every == 0:
-                    jpeg = jpeg_of(frame, quality)
-                    (folder / image_name(job.sequence, count - 1)).write_bytes(jpeg)
-                    images, image_bytes = images + 1, image_bytes + len(jpeg)
-        except H36MError as error:
-            problem = str(error)
+    images = data / "images" / job.sequence.folder
+    with folder_written_whole(images) as folder:
+        filled = _fill(folder, job, every, quality)
+    if filled.decoded == 0:
+        images.rmdir()
+        return ExtractedSequence(job.sequence, "failed", None, filled.problem or f"{job.video}: holds no frame")
     manifest = ImageManifest(
-        job.sequence.folder,
-        job.video.name,
-        job.video.stat().st_size,
-        every,
-        quality,
-        "4:2:0",
-        width,
-        height,
-        count,
-        images,
-        image_bytes,
-        problem,
+        folder=job.sequence.folder,
+        video=job.video.name,
+        video_bytes=job.video.stat().st_size,
+        every=every,
+        quality=quality,
+        subsampling="4:2:0",
+        width=width,
+        height=height,
+        decoded_frames=filled.decoded,
+        images=filled.images,
+        image_bytes=filled.image_bytes,
+        problem=filled.problem,
     )
-    if count == 0:
-        (data / "images" / job.sequence.folder).rmdir()
-        return ExtractedSequence(job.sequence, "failed", None, problem or f"{job.video}: holds no frame")
     with written_whole(_manifest_path(data, job.sequence)) as path:
         path.write_text(json.dumps(asdict(manifest), indent=1))
-    return ExtractedSequence(job.sequence, "written", manifest, problem)
+    return ExtractedSequence(job.sequence, "written", manifest, filled.problem)
+
+
+@dataclass(frozen=True)
+class _Filled:
+    decoded: int
+    images: int
+    image_bytes: int
+    problem: str
+
+
+def _fill(folder: Path, job: _Job, every: int, quality: int) -> _Filled:
+    decoded = images = image_bytes = 0
+    problem = ""
+    try:
+        for decoded, jpeg in enumerate(jpegs(decoded_frames(job.video), every, quality), start=1):
+            if jpeg is not None:
+                (folder / image_name(job.sequence, decoded - 1)).write_bytes(jpeg)
+                images, image_bytes = images + 1, image_bytes + len(jpeg)
+    except H36MError as error:
+        problem = str(error)
+    return _Filled(decoded, images, image_bytes, problem)
 
 
 def _is_complete(data: Path, job: _Job, manifest: ImageManifest, every: int, quality: int) -> bool:

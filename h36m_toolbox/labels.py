@@ -6,20 +6,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
 from h36m_toolbox.frames import read_manifest
 from h36m_toolbox.jobs import map_in_order
-from h36m_toolbox.pose_tables import KEYS, PoseField, sequence_table, table_schema
+from h36m_toolbox.pose_parquet import open_writer, pose_row_groups, read_pose_parquet
+from h36m_toolbox.pose_tables import (
+    PoseField,
+    sequence_codes,
+    sequence_of_code,
+    sequence_table,
+    table_schema,
+)
 from h36m_toolbox.poses import PoseFiles, SequencePoses
 from h36m_toolbox.selection import in_h36m_fetch
 from h36m_toolbox.sequences import SPLITS, Sequence
@@ -123,20 +129,6 @@ def _read_rows(files: PoseFiles) -> tuple[pa.Table, dict[str, int]] | str:
     return label_table(poses), poses.lengths
 
 
-def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A Parquet writer for pose tables: the mantissas of coordinates compress only when their bytes are split."""
-    poses = [f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)]
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[name for name in schema.names if name in KEYS],
-        use_byte_stream_split=poses,
-        write_statistics=[name for name in schema.names if name in KEYS],
-    )
-
-
 def labels_path(data: Path, split: str) -> Path:
     """Where the label table of a split lies in a DATA folder."""
     if split not in SPLITS:
@@ -150,23 +142,21 @@ def read_labels(data: Path, split: str, columns: list[str] | None = None) -> pa.
     Raises H36MError where `h36m labels` has not been run or the file is damaged.
     """
     path = labels_path(data, split)
-    if not path.is_file():
-        raise H36MError(f"{path}: no labels of the {split} split; run `h36m labels RAW --out {data}` first")
+    _check_there(path, data, split)
     return read_pose_parquet(path, columns)
 
 
-def read_pose_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file of poses as one table, keys first; H36MError for a damaged file or a missing column."""
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            absent = [name for name in (*KEYS, *(columns or ())) if name not in names]
-            if absent:
-                raise H36MError(f"{path}: lacks the column {', '.join(absent)}; it has {', '.join(names)}")
-            wanted = None if columns is None else [*KEYS, *(name for name in columns if name not in KEYS)]
-            return file.read(wanted)
-    except (pa.ArrowException, OSError) as error:
-        raise H36MError(f"{path}: cannot be read as Parquet ({error}); make it again") from error
+def _check_there(path: Path, data: Path, split: str) -> None:
+    if not path.is_file():
+        raise H36MError(f"{path}: no labels of the {split} split; run `h36m labels RAW --out {data}` first")
+
+
+def label_sequences(data: Path, split: str, columns: list[str]) -> Iterator[tuple[Sequence, pa.Table]]:
+    """The label table of a split sequence after sequence, without holding it all. Raises as `read_labels`."""
+    path = labels_path(data, split)
+    _check_there(path, data, split)
+    for table in pose_row_groups(path, columns):
+        yield sequence_of_code(int(sequence_codes(table.slice(0, 1))[0])), table
 
 
 def data_fingerprint(data: Path, split: str) -> str:

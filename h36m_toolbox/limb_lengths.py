@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
-from h36m_toolbox.labels import read_labels
-from h36m_toolbox.pose_tables import pose_array, pose_field, sequence_codes, sequence_of_code
+from h36m_toolbox.labels import label_sequences
+from h36m_toolbox.pose_tables import pose_array, pose_field
 from h36m_toolbox.sequences import Recording
 
 # ContextPose's limbs, in its order: (0,1) (1,2) (2,6) (5,4) (4,3) (3,6) (6,7) (7,8) (8,16) (9,16) (8,12) (11,12)
@@ -58,25 +56,18 @@ def training_limb_lengths(data: Path, selection: str = "h36m-fetch") -> dict[str
     """
     if selection not in SELECTIONS:
         raise H36MError(f"no selection {selection}; there are {', '.join(SELECTIONS)}")
-    table = read_labels(data, "train", ["joints_3d_world", "in_h36m_fetch"])
     by_subject: dict[str, list[np.ndarray]] = {}
-    for subject, rows in _first_views(table):
+    seen: set[Recording] = set()
+    for sequence, rows in label_sequences(data, "train", ["joints_3d_world", "in_h36m_fetch"]):
+        if sequence.recording in seen:
+            continue
+        seen.add(sequence.recording)
         if selection == "h36m-fetch":
             rows = rows.filter(pc.field("in_h36m_fetch"))
         joints = pose_field(rows.schema, "joints_3d_world").skeleton.joints
-        by_subject.setdefault(subject, []).append(limb_lengths(pose_array(rows, "joints_3d_world"), joints))
+        lengths = limb_lengths(pose_array(rows, "joints_3d_world"), joints)
+        by_subject.setdefault(sequence.subject, []).append(lengths)
     return {subject: np.concatenate(parts) for subject, parts in by_subject.items()}
-
-
-def _first_views(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    codes = sequence_codes(table)
-    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.empty(0, np.int64)
-    seen: set[Recording] = set()
-    for start, end in zip(starts, [*starts[1:], len(codes)], strict=True):
-        sequence = sequence_of_code(int(codes[start]))
-        if sequence.recording not in seen:
-            seen.add(sequence.recording)
-            yield sequence.subject, table.slice(start, end - start)
 
 
 def statistics_table(by_subject: dict[str, np.ndarray]) -> str:

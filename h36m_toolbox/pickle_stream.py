@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ _NUMPY_1 = b"cnumpy.core.multiarray\n"
 _NUMPY_GLOBALS = (b"_reconstruct\n", b"scalar\n")
 
 
-def write_pickled_list(path: Path, parts: Iterable[list[Any]]) -> int:
+@dataclass(frozen=True)
+class PickledPart:
+    """Some neighbouring elements of a list, `count` of them, ready for its file."""
+
+    count: int
+    stream: bytes
+
+
+def write_pickled_list(path: Path, parts: Iterable[PickledPart]) -> int:
     """Write the concatenation of `parts` as one pickled list, whole or not at all; the number of elements.
 
     Objects shared within a part stay shared when loaded; objects shared between parts are copied.
@@ -29,14 +38,18 @@ def write_pickled_list(path: Path, parts: Iterable[list[Any]]) -> int:
     with written_whole(path) as temporary, temporary.open("wb") as file:
         file.write(_HEADER + pickle.EMPTY_LIST)
         for part in parts:
-            if part:
-                file.write(pickle.MARK + _elements(part) + pickle.APPENDS)
-                count += len(part)
+            if part.count:
+                file.write(pickle.MARK + part.stream + pickle.APPENDS)
+                count += part.count
         file.write(pickle.STOP)
     return count
 
 
-def _elements(part: list[Any]) -> bytes:
+def pickled_part(part: list[Any]) -> PickledPart:
+    """Elements as bytes, to be called in the process that made them.
+
+    Pickle writes an object twice where it is two objects, and arrays sent by another process bring dtypes of their own.
+    """
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     bodies = bytearray()
@@ -48,4 +61,4 @@ def _elements(part: list[Any]) -> bytes:
     stream = bytes(bodies)
     for name in _NUMPY_GLOBALS:  # the memo holds each global after its first use, so there is one occurrence a part
         stream = stream.replace(_NUMPY_2 + name, _NUMPY_1 + name, 1)
-    return stream
+    return PickledPart(len(part), stream)

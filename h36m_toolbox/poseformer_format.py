@@ -124,7 +124,7 @@ def write_poseformer_pickle(
         raise H36MError(
             f"detections {detections} are not 17 joints in Human3.6M's order, as Context-Aware PoseFormer needs"
         )
-    numbers = _video_ids({item.sequence for item in files} - set(by_sequence))
+    numbers = _video_ids({item.sequence for item in files}, set(by_sequence))
     work = [
         _Job(item, numbers[item.sequence], by_sequence[item.sequence], _image_size(archive, data, item.sequence))
         for item in files
@@ -134,9 +134,13 @@ def write_poseformer_pickle(
     return stream_records(partial(_records_of_job, data, without_images), work, path, jobs, progress)
 
 
-def _video_ids(undetected: set[Sequence]) -> dict[Sequence, int]:
-    """Running numbers over the whole data set's loop, without the recordings that have poses but no detections."""
-    skipped = {sequence.recording for sequence in undetected} | {S11_DIRECTIONS}
+def _video_ids(posed: set[Sequence], detected: set[Sequence]) -> dict[Sequence, int]:
+    """Running numbers over the whole data set's loop, without the recordings that have poses but no detections.
+
+    Recordings that a partial data set lacks are counted, but for the one that no published detections have.
+    """
+    with_detections = {sequence.recording for sequence in detected}
+    skipped = ({sequence.recording for sequence in posed} | {S11_DIRECTIONS}) - with_detections
     counted = [sequence for sequence in sequences() if sequence.recording not in skipped]
     return {sequence: number for number, sequence in enumerate(counted)}
 

@@ -163,6 +163,11 @@ def _check(root: Path, plan: SyntheticPlan, jobs: int) -> None:
         )
     if not plan.recordings or not plan.cameras:
         raise H36MError("the plan is empty: it needs at least one subject, action, sub-action and camera")
+    without_poses = [subject for subject in plan.subjects if subject not in SUBJECTS]
+    if without_poses:
+        raise H36MError(
+            f"Human3.6M has no poses of {', '.join(without_poses)}; subjects with poses are {', '.join(SUBJECTS)}"
+        )
     for subject, camera in product(plan.subjects, plan.cameras):
         h36m_camera(subject, camera)
     for recording in plan.recordings:

@@ -7,7 +7,7 @@ CHUNYUWANG/H36M-Toolbox, generate_labels.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from h36m_toolbox.cameras import Camera, h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames import image_name, images_on_disk
 from h36m_toolbox.jobs import map_in_order
-from h36m_toolbox.pickle_stream import write_pickled_list
+from h36m_toolbox.pickle_stream import PickledPart, pickled_part, write_pickled_list
 from h36m_toolbox.poses import PoseFiles, SequencePoses
 from h36m_toolbox.sequences import SPLITS, Sequence, sequences
 from h36m_toolbox.skeletons import H36M_17, H36M_32
@@ -210,16 +210,21 @@ def stream_records(
     damaged: list[str] = []
     done = 0
 
-    def parts() -> Iterator[list[dict[str, Any]]]:
+    def parts() -> Iterator[PickledPart]:
         nonlocal done
-        for made in map_in_order(make, work, jobs):
+        for made, part in map_in_order(partial(_pickled, make), work, jobs):
             if made.without_image:
                 without_image[str(made.sequence)] = made.without_image
             damaged.extend([made.damage] if made.damage else [])
-            done += bool(made.records)
+            done += bool(part.count)
             if progress:
                 progress(made.sequence)
-            yield made.records
+            yield part
 
     count = write_pickled_list(path, parts())
     return PickleReport(path, count, done, without_image, tuple(damaged))
+
+
+def _pickled(make: Callable[[Job], SequenceRecords], job: Job) -> tuple[SequenceRecords, PickledPart]:
+    made = make(job)
+    return replace(made, records=[]), pickled_part(made.records)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -50,13 +49,25 @@ def decoded_frames(path: Path) -> Iterator[av.VideoFrame]:
         ) from error
 
 
-def jpeg_of(frame: av.VideoFrame, quality: int) -> bytes:
-    """A decoded frame as a JPEG file, chroma subsampled 4:2:0 and full range, as JFIF wants it."""
-    luma, blue, red = _full_range_planes(frame)
-    return simplejpeg.encode_jpeg_yuv_planes(luma, blue, red, quality=quality, fastdct=False)
+def jpegs(frames: Iterable[av.VideoFrame], every: int, quality: int) -> Iterator[bytes | None]:
+    """One item a frame: a JPEG file (4:2:0, full range, as in JFIF) for each `every`-th from the first, else None."""
+    scratch: Planes | None = None
+    for number, frame in enumerate(frames):
+        if number % every == 0:
+            scratch = full_range_planes(frame, scratch)
+            yield simplejpeg.encode_jpeg_yuv_planes(*scratch, quality=quality, fastdct=False)
+        else:
+            yield None
 
 
-def _full_range_planes(frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def full_range_planes(frame: av.VideoFrame, scratch: Planes | None = None) -> Planes:
+    """Luma (h, w), blue and red difference (h/2, w/2) of a frame, 0..255, as a JPEG stores them.
+
+    They are written into `scratch` where it fits: new memory for every frame costs as much as the arithmetic.
+    """
     is_full_range = frame.format.name == _FULL_RANGE_420 or frame.color_range == ColorRange.JPEG.value
     if frame.format.name not in ("yuv420p", _FULL_RANGE_420) or frame.colorspace not in _BT601_LIKE:
         frame = frame.reformat(
@@ -64,20 +75,29 @@ def _full_range_planes(frame: av.VideoFrame) -> tuple[np.ndarray, np.ndarray, np
         )
         is_full_range = True
     luma, blue, red = (_plane(plane) for plane in frame.planes)
+    if scratch is None or scratch[0].shape != luma.shape:
+        scratch = (np.empty(luma.shape, np.uint8), np.empty(blue.shape, np.uint8), np.empty(red.shape, np.uint8))
     if is_full_range:
-        return np.ascontiguousarray(luma), np.ascontiguousarray(blue), np.ascontiguousarray(red)
-    luma_table, chroma_table = _studio_to_full_range()
-    return cv2.LUT(luma, luma_table), cv2.LUT(blue, chroma_table), cv2.LUT(red, chroma_table)
+        for source, target in zip((luma, blue, red), scratch, strict=True):
+            np.copyto(target, source)
+    else:
+        _full_range_luma(luma, scratch[0])
+        _full_range_chroma(blue, scratch[1])
+        _full_range_chroma(red, scratch[2])
+    return scratch
 
 
 def _plane(plane: VideoPlane) -> np.ndarray:
     return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
-@cache
-def _studio_to_full_range() -> tuple[np.ndarray, np.ndarray]:
-    """Look-up tables of ITU-R BT.601: luma 16..235 and chroma 16..240 to 0..255."""
-    codes = np.arange(256, dtype=np.float64)
-    luma = np.clip(np.rint((codes - 16) * 255 / 219), 0, 255).astype(np.uint8)
-    chroma = np.clip(np.rint((codes - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
-    return luma, chroma
+def _full_range_luma(codes: np.ndarray, target: np.ndarray) -> None:
+    """ITU-R BT.601 luma 16..235 as 0..255, rounded and saturated."""
+    np.maximum(codes, 16, out=target)
+    cv2.convertScaleAbs(target, dst=target, alpha=255 / 219, beta=-16 * 255 / 219)
+
+
+def _full_range_chroma(codes: np.ndarray, target: np.ndarray) -> None:
+    """ITU-R BT.601 chroma 16..240 around 128 as 0..255 around 128, rounded and saturated."""
+    np.maximum(codes, 16, out=target)
+    cv2.convertScaleAbs(target, dst=target, alpha=255 / 224, beta=128 - 128 * 255 / 224)

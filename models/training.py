@@ -6,6 +6,7 @@ A continued run ends with the same weights as an uninterrupted one, bit for bit 
 from __future__ import annotations
 
 import csv
+import hashlib
 import logging
 import math
 import time
@@ -119,7 +120,16 @@ def train(
     if len(inputs) != len(targets) or len(inputs) < 2:
         raise H36MError(f"training needs at least two inputs and as many targets; got {len(inputs)} and {len(targets)}")
     model.to(device)
-    run = _Run(model, make_optimizer(model, recipe), recipe, torch.Generator().manual_seed(recipe.seed), len(inputs))
+    if not 0 < recipe.lr < math.inf:
+        raise H36MError(f"the learning rate is {recipe.lr}; it must be a positive number")
+    run = _Run(
+        model=model,
+        optimizer=make_optimizer(model, recipe),
+        recipe=recipe,
+        shuffler=torch.Generator().manual_seed(recipe.seed),
+        poses=len(inputs),
+        data_sha256=_sha256_of_arrays(inputs, targets),
+    )
     data = torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
@@ -146,6 +156,7 @@ class _Run:
     recipe: Recipe
     shuffler: torch.Generator
     poses: int
+    data_sha256: str
 
 
 def _epoch(
@@ -196,6 +207,7 @@ def _save(run: _Run, epochs: tuple[EpochLog, ...], out_dir: Path, device: torch.
         "error": last.validation_mpjpe_mm,
         "recipe": asdict(run.recipe),
         "poses": run.poses,
+        "data_sha256": run.data_sha256,
         "epochs": [asdict(row) for row in epochs],
         "rng": {
             "shuffler": run.shuffler.get_state(),
@@ -219,11 +231,15 @@ def _resumed(run: _Run, path: Path, device: torch.device) -> tuple[EpochLog, ...
     content: Any = read_torch_file(path)
     if not isinstance(content, dict) or not {"recipe", "optimizer", "epochs", "rng"} <= content.keys():
         raise H36MError(f"{path}: not a checkpoint of this program's training; write to another folder")
-    here = {**asdict(run.recipe), "poses": run.poses, "entries": _shapes(run.model.state_dict())}
-    there = {**content["recipe"], "poses": content["poses"], "entries": _shapes(content["state_dict"])}
-    changed = [key for key in here if key != "epochs" and here[key] != there.get(key)]
+    here = {**asdict(run.recipe), "poses": run.poses}
+    there = {**content["recipe"], "poses": content["poses"]}
+    changed = [f"{key} {there.get(key)}" for key in here if key != "epochs" and here[key] != there.get(key)]
+    if _shapes(run.model.state_dict()) != _shapes(content["state_dict"]):
+        changed.append("another network")
+    if run.data_sha256 != content.get("data_sha256"):
+        changed.append("other inputs or targets")
     if changed:
-        found = ", ".join(f"{key} {there.get(key)}" for key in changed if key != "entries") or "another network"
+        found = ", ".join(changed)
         raise H36MError(f"{path}: a run with {found}; continue it with the same, or write to another folder")
     run.model.load_state_dict(content["state_dict"])
     run.optimizer.load_state_dict(content["optimizer"])
@@ -232,6 +248,13 @@ def _resumed(run: _Run, path: Path, device: torch.device) -> tuple[EpochLog, ...
     if content["rng"]["device"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(content["rng"]["device"], device)
     return tuple(EpochLog(**row) for row in content["epochs"])
+
+
+def _sha256_of_arrays(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for values in arrays:
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def _shapes(state_dict: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

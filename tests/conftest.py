@@ -1,11 +1,13 @@
-"""What several tests stand on: the reduced synthetic archive of the goldens, and a DATA folder prepared from it."""
+"""What several tests stand on: the reduced archive of the goldens, a tiny synthetic one, DATA folders of both."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from synthetic_data import ACTIONS, FRAMES, done
 
 from h36m_toolbox.cli import main
 
@@ -51,3 +53,36 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, archives_folder: Path, th
 def unpacked(prepared: Path) -> Path:
     """The reduced archive unpacked, as the original's folders: S1/MyPoseFeatures/..., S1/Videos/..."""
     return prepared / "raw"
+
+
+@pytest.fixture(scope="session")
+def synthetic_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny synthetic archive with detections and without videos: S1, S9 and S11, three actions, eight frames."""
+    raw = tmp_path_factory.mktemp("synthetic") / "raw"
+    plan = ("--subjects", "S1,S9,S11", "--actions", ",".join(ACTIONS), "--frames", FRAMES, "--no-videos")
+    done("synth", raw, *plan, "--jobs", 1)
+    return raw
+
+
+@pytest.fixture(scope="session")
+def synthetic_data(synthetic_raw: Path) -> Path:
+    """DATA of the tiny archive: the label table, and gt, cpn and sh detections; tests only read it."""
+    data = synthetic_raw.parent / "data"
+    cpn, sh = (
+        synthetic_raw / "detections" / name
+        for name in ("data_2d_h36m_cpn_ft_h36m_dbb.npz", "stacked_hourglass_fined_tuned_240.tar.gz")
+    )
+    done("detections", synthetic_raw, "--out", data, "--cpn", cpn, "--sh", sh)
+    done("labels", synthetic_raw, "--out", data, "--jobs", 1)
+    return data
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: these networks are small, and test processes share the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

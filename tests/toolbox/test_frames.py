@@ -16,7 +16,7 @@ import pytest
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames import extract_frames, extraction_summary, images_on_disk, read_manifest
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.videos import decoded_frames, jpeg_of
+from h36m_toolbox.videos import decoded_frames, jpegs
 
 VIEW = Sequence("S9", "Walking", 1, "54138969")
 UNREADABLE = Sequence("S11", "Directions", 2, "54138969")
@@ -32,6 +32,12 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def jpeg_of(frame: av.VideoFrame) -> bytes:
+    (jpeg,) = jpegs([frame], 1, 95)
+    assert jpeg is not None
+    return jpeg
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -76,7 +82,7 @@ def test_each_image_holds_the_frame_its_name_says(unpacked: Path, tmp_path: Path
 
 def test_colours_survive_the_way_through_yuv(unpacked: Path) -> None:
     frame = next(decoded_frames(video_of(unpacked, VIEW)))
-    ours = cv2.imdecode(np.frombuffer(jpeg_of(frame, 95), np.uint8), cv2.IMREAD_COLOR)
+    ours = cv2.imdecode(np.frombuffer(jpeg_of(frame), np.uint8), cv2.IMREAD_COLOR)
     assert psnr(ours, frame.to_ndarray(format="bgr24")) > 40
     # the mean colour by the matrix of ITU-R BT.601; ffmpeg's own conversion is a grey level too dark
     y, u, v = (
@@ -100,7 +106,7 @@ def test_other_pixel_formats_are_converted(tmp_path: Path) -> None:
             container.mux(packet)
     (frame,) = decoded_frames(path)
     assert frame.format.name == "yuv444p"
-    image = cv2.imdecode(np.frombuffer(jpeg_of(frame, 95), np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(jpeg_of(frame), np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_allclose(image[32, 10], picture[32, 10], atol=4)
 
 

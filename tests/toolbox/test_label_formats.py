@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats import write_format
 from h36m_toolbox.labels import label_table
-from h36m_toolbox.pickle_stream import write_pickled_list
+from h36m_toolbox.pickle_stream import PickledPart, pickled_part, write_pickled_list
 from h36m_toolbox.pose_tables import pose_array, pose_field, row_keys, sequence_codes, sequence_of_code
-from h36m_toolbox.poseformer_format import poseformer_records
+from h36m_toolbox.poseformer_format import _video_ids, poseformer_records
 from h36m_toolbox.poses import SequencePoses
 from h36m_toolbox.safe_pickle import read_plain_pickle
 from h36m_toolbox.selection import in_h36m_fetch, moved
@@ -107,12 +108,13 @@ def made_up_poses(sequence: Sequence, frames: int, seed: int = 0) -> SequencePos
 
 
 def test_video_ids_count_the_recordings_that_poseformer_skips() -> None:
-    from h36m_toolbox.poseformer_format import _video_ids
-
     before, after = Sequence("S11", "Directions", 1, CAMERA_IDS[3]), Sequence("S11", "Discussion", 1, CAMERA_IDS[0])
-    numbers = _video_ids(set())
-    assert numbers[after] == numbers[before] + 1  # Directions 2 has no detections and is not counted
-    assert Sequence("S11", "Directions", 2, CAMERA_IDS[0]) not in numbers
+    skipped = Sequence("S11", "Directions", 2, CAMERA_IDS[0])
+    numbers = _video_ids({before, skipped, after}, {before, after})
+    assert numbers[after] == numbers[before] + 1
+    assert skipped not in numbers
+    assert _video_ids(set(), set()) == numbers  # a partial data set numbers its sequences as the whole one does
+    assert _video_ids({before, skipped, after}, {before, skipped, after})[after] == numbers[after] + 4
 
 
 def test_poseformer_records_follow_the_shortest_of_poses_and_detections() -> None:
@@ -125,7 +127,7 @@ def test_poseformer_records_follow_the_shortest_of_poses_and_detections() -> Non
 def test_a_list_written_in_parts_is_the_whole_list(tmp_path: Path) -> None:
     shared = {"R": np.eye(3)}
     parts = [[{"camera": shared, "x": np.arange(k, dtype=np.float32), "f": np.float64(k)}] * 2 for k in range(3)]
-    assert write_pickled_list(tmp_path / "list.pkl", [parts[0], [], parts[1], parts[2]]) == 6
+    assert write_pickled_list(tmp_path / "list.pkl", map(pickled_part, [parts[0], [], parts[1], parts[2]])) == 6
     loaded = pickle.loads((tmp_path / "list.pkl").read_bytes())
     assert [record["f"] for record in loaded] == [0, 0, 1, 1, 2, 2]
     assert loaded[0]["camera"] is loaded[1]["camera"]
@@ -133,12 +135,12 @@ def test_a_list_written_in_parts_is_the_whole_list(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_pickle_leaves_nothing_behind(tmp_path: Path) -> None:
-    def parts() -> object:
-        yield [1, 2]
+    def parts() -> Iterator[PickledPart]:
+        yield pickled_part([1, 2])
         raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError):
-        write_pickled_list(tmp_path / "list.pkl", parts())  # type: ignore[arg-type]
+        write_pickled_list(tmp_path / "list.pkl", parts())
     assert not list(tmp_path.iterdir())
 
 

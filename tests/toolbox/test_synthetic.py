@@ -198,7 +198,7 @@ def test_plans_are_found_by_size_and_changed_by_field() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"subjects": ("S12",)}, "no camera 54138969 for subject S12"),
+        ({"subjects": ("S12",)}, "no poses of S12"),
         ({"actions": ("Dancing",)}, "no recording S1 Dancing"),
         ({"cameras": ("12345678",)}, "no camera 12345678"),
         ({"frames": 0}, "0 frames"),
