@@ -268,10 +268,10 @@ def train(
     folder = runs / (name or f"train-{model}-{detections}")
     with _epochs(request.recipe.epochs) as step:
         result = train_model(request, folder, step)
-    for epoch in result.epochs[-1:]:
+    for name, epoch in result.notable_epochs.items():
         error = epoch.validation_mpjpe_mm
         validated = "" if math.isnan(error) else f", validation {error:.2f} mm"
-        click.echo(f"epoch {epoch.epoch}: loss {epoch.train_loss:.6f}{validated}")
+        click.echo(f"{name}: epoch {epoch.epoch}, loss {epoch.train_loss:.6f}{validated}")
     for path in (result.last, result.best, folder / "log.csv"):
         if path:
             click.echo(f"wrote {path}")

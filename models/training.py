@@ -61,6 +61,13 @@ class TrainingResult:
     best: Path | None
     epochs: tuple[EpochLog, ...]
 
+    @property
+    def notable_epochs(self) -> dict[str, EpochLog]:
+        """The last epoch and, where epochs were validated, the best."""
+        validated = [row for row in self.epochs if not math.isnan(row.validation_mpjpe_mm)]
+        best = {"best": min(validated, key=lambda row: row.validation_mpjpe_mm)} if validated else {}
+        return {"last": self.epochs[-1], **best}
+
 
 Validate = Callable[[nn.Module], float]  # model -> MPJPE, mm
 Progress = Callable[[int, int, int], None]  # epoch, finished steps of it, all steps of it

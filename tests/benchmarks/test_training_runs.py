@@ -64,10 +64,12 @@ def test_training_lowers_the_loss_and_writes_checkpoints_and_log(
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [row["step"] for row in rows] == [POSES // 16 * epoch for epoch in (1, 2, 3, 4)]
     assert rows[-1]["train_loss"] < 0.8 * rows[0]["train_loss"]
-    assert f"epoch 4: loss {rows[-1]['train_loss']:.6f}, validation {rows[-1]['validation_mpjpe_mm']:.2f} mm" in said
     for name in FILES:
         assert f"wrote {folder / name}\n" in said
     best = min(rows, key=lambda row: row["validation_mpjpe_mm"])
+    for name, row in (("last", rows[-1]), ("best", best)):
+        figures = f"loss {row['train_loss']:.6f}, validation {row['validation_mpjpe_mm']:.2f} mm"
+        assert f"{name}: epoch {row['epoch']:.0f}, {figures}\n" in said
     assert checkpoint(folder, "best")["epoch"] == best["epoch"]
     assert checkpoint(folder)["epoch"] == 4
 
@@ -153,7 +155,7 @@ def test_without_validation_there_is_no_best_epoch_and_no_figure(synthetic_data:
     folder = tmp_path / "run"
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint_last.pt", "log.csv"]
     assert all(math.isnan(row["validation_mpjpe_mm"]) for row in log(folder))
-    assert said.splitlines()[0] == f"epoch 2: loss {log(folder)[-1]['train_loss']:.6f}"
+    assert said.splitlines()[0] == f"last: epoch 2, loss {log(folder)[-1]['train_loss']:.6f}"
     validated = tmp_path / "validated"
     trained(validated, synthetic_data, "--epochs", 2)  # looking at the test subjects must not move the weights
     assert equal(checkpoint(folder)["state_dict"], checkpoint(validated / "run")["state_dict"])
