@@ -133,7 +133,7 @@ def synth(folder: Path, size: str, jobs: int, seed: int, **changes: Any) -> None
 @click.argument("raw", metavar="RAW", type=FOLDER)
 @click.option("--out", "data", metavar="DATA", type=FOLDER, required=True, help="The prepared folder.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Each n-th frame, from the first.")
-@click.option("--quality", type=click.IntRange(1, 100), default=90, show_default=True, help="JPEG quality.")
+@click.option("--quality", type=click.IntRange(1, 100), default=88, show_default=True, help="JPEG quality.")
 @click.option("--subjects", type=_Words(), help="Only these subjects, such as S1,S9.")
 @click.option("--actions", type=_Words(), help="Only these actions, such as Walking,TakingPhoto.")
 @click.option("--cameras", type=_Words(), help="Only these cameras, such as 54138969.")
@@ -143,7 +143,7 @@ def extract(raw: Path, data: Path, dry_run: bool, jobs: int, every: int, quality
     """Videos to frames: DATA/images/s_01_act_02_subact_01_ca_01/..._000001.jpg."""
     from h36m_toolbox.archive import Kind
     from h36m_toolbox.frames import extract_frames, extraction_summary
-    from h36m_toolbox.preparation import open_raw, videos_to_extract
+    from h36m_toolbox.raw_inputs import open_raw, videos_to_extract
 
     archive = open_raw(raw, data, (Kind.VIDEO,), progress=_say_unpacked)
     videos = videos_to_extract(archive, **{name: words for name, words in only.items() if words})
@@ -173,7 +173,7 @@ def labels(raw: Path, data: Path, formats: tuple[str, ...], without_images: bool
     """CDF poses to labels: DATA/labels/FORMAT/..."""
     from h36m_toolbox.archive import POSE_KINDS
     from h36m_toolbox.formats import write_format
-    from h36m_toolbox.preparation import open_raw
+    from h36m_toolbox.raw_inputs import open_raw
 
     archive = open_raw(raw, data, POSE_KINDS, progress=_say_unpacked)
     damaged = False
@@ -194,7 +194,8 @@ def labels(raw: Path, data: Path, formats: tuple[str, ...], without_images: bool
 def detections(raw: Path, data: Path, **files: Path | None) -> None:
     """Bundle 2D detections: DATA/detections/{gt,cpn,sh}.parquet. Ground truth always; CPN and SH from their files."""
     from h36m_toolbox.archive import POSE_KINDS
-    from h36m_toolbox.preparation import bundle_detections, open_raw
+    from h36m_toolbox.detections import bundle_detections
+    from h36m_toolbox.raw_inputs import open_raw
 
     archive = open_raw(raw, data, POSE_KINDS, progress=_say_unpacked)
     with _progress("detections") as step:

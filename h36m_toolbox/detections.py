@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from h36m_toolbox.archive import Kind, RawArchive
+from h36m_toolbox.archive import POSE_KINDS, Kind, RawArchive
 from h36m_toolbox.cdf import read_pose_cdf
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
@@ -275,3 +275,20 @@ def _missing_detections(labels: pa.Table, found: np.ndarray, name: str) -> str:
         + more
         + "\nbundle complete detections, or leave those sequences out with a protocol that drops them"
     )
+
+
+def bundle_detections(
+    archive: RawArchive, data: Path, sources: dict[str, Path], progress: Callable[[Sequence], None] | None = None
+) -> dict[str, DetectionReport]:
+    """Bundle ground truth (where world poses are there) and every named detections file; reports by name."""
+    lengths = {
+        sequence: len(read_pose_cdf(archive.path(sequence, Kind.CAMERA), 3))
+        for sequence in archive.sequences(POSE_KINDS)
+    }
+    reports = {}
+    if archive.sequences([Kind.WORLD]):
+        reports["gt"] = write_detections(data, GROUND_TRUTH, ground_truth_detections(archive), lengths, progress)
+    for name, path in sources.items():
+        source, detected = open_detections(name, path)
+        reports[name] = write_detections(data, source, detected, lengths, progress)
+    return reports

@@ -22,8 +22,8 @@ from h36m_toolbox.known_bad import UNREADABLE_VIDEOS
 from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.videos import decoded_frames, jpegs, video_size
 
-# Luma and chroma both closer to the decoded video than ffmpeg's -qscale:v 3 (benchmarks/speed/extract_frames.py).
-JPEG_QUALITY = 90
+# Closer to the decoded video, over all samples, than ffmpeg's -qscale:v 3 (benchmarks/speed/extract_frames.py).
+JPEG_QUALITY = 88
 
 
 def image_name(sequence: Sequence, frame: int) -> str:

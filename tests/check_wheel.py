@@ -6,6 +6,7 @@ rooms must be importable, the command must answer, and bare `models` and `benchm
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -29,6 +30,7 @@ print("wheel: h36m_toolbox", h36m_toolbox.__version__, "and its rooms import; mo
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
+        shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools would put what is left there into the wheel
         build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(place), str(ROOT)]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         (wheel,) = place.glob("*.whl")

@@ -13,8 +13,9 @@ from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.benchmarks.reports import FIGURES
 from h36m_toolbox.cli import main
 from h36m_toolbox.formats import FORMATS
-from h36m_toolbox.frames import ImageManifest
+from h36m_toolbox.frames import JPEG_QUALITY, ImageManifest
 from h36m_toolbox.labels import LABEL_SCHEMA
+from h36m_toolbox.limb_lengths import SELECTIONS
 from h36m_toolbox.skeletons import H36M_17, SH_16
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,16 @@ def test_the_readme_names_no_command_or_option_that_does_not_exist() -> None:
         assert words[0] in main.commands, line
         options = {option for param in main.commands[words[0]].params for option in param.opts}
         assert {word for word in words if word.startswith("--")} <= options, line
+
+
+def test_options_that_repeat_a_value_of_the_library_agree_with_it() -> None:
+    defaults = {param.name: param.default for param in main.commands["extract"].params}
+    assert defaults["quality"] == JPEG_QUALITY
+    assert f"quality {JPEG_QUALITY} by default" in DATASETS
+    (formats,) = (param for param in main.commands["labels"].params if param.name == "formats")
+    assert tuple(formats.type.choices) == FORMATS
+    (selection,) = (param for param in main.commands["stats"].params if param.name == "selection")
+    assert tuple(selection.type.choices) == SELECTIONS
 
 
 @pytest.mark.parametrize("column", LABEL_SCHEMA.names)

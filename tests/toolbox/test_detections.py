@@ -17,6 +17,7 @@ from h36m_toolbox import RawArchive, read_labels
 from h36m_toolbox.detections import (
     DetectedSequence,
     DetectionSource,
+    bundle_detections,
     match_detections,
     open_detections,
     read_detections,
@@ -25,7 +26,6 @@ from h36m_toolbox.detections import (
 )
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.pose_tables import pose_array
-from h36m_toolbox.preparation import bundle_detections
 from h36m_toolbox.safe_pickle import read_object_npz, read_plain_pickle
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence
 from h36m_toolbox.skeletons import H36M_16, H36M_17, SH_16

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames import extract_frames, extraction_summary, images_on_disk, read_manifest
+from h36m_toolbox.frames import JPEG_QUALITY, extract_frames, extraction_summary, images_on_disk, read_manifest
 from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.videos import decoded_frames, jpegs
 
@@ -138,7 +138,7 @@ def test_a_dry_run_writes_nothing(unpacked: Path, tmp_path: Path) -> None:
 def test_the_manifest_tells_how_the_images_were_made(prepared: Path) -> None:
     manifest = read_manifest(prepared, VIEW)
     assert manifest is not None
-    assert (manifest.quality, manifest.subsampling, manifest.every) == (90, "4:2:0", 1)
+    assert (manifest.quality, manifest.subsampling, manifest.every) == (JPEG_QUALITY, "4:2:0", 1)
     assert (manifest.width, manifest.height, manifest.decoded_frames, manifest.images) == (1000, 1002, 132, 132)
 
 

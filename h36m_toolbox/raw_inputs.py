@@ -1,19 +1,11 @@
-"""The steps from a RAW folder to a DATA folder, as the command line runs them."""
+"""What a job works on: the raw files it needs, unpacked, and the videos that were asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from h36m_toolbox.archive import POSE_KINDS, Kind, RawArchive, Tarball
-from h36m_toolbox.cdf import read_pose_cdf
-from h36m_toolbox.detections import (
-    GROUND_TRUTH,
-    DetectionReport,
-    ground_truth_detections,
-    open_detections,
-    write_detections,
-)
+from h36m_toolbox.archive import Kind, RawArchive, Tarball
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBJECTS, Sequence
 from h36m_toolbox.tarballs import Unpacked
@@ -54,20 +46,3 @@ def videos_to_extract(
     if not videos:
         raise H36MError(f"{archive.root}: no video of what was asked for; get Videos_S*.tgz from the official site")
     return videos
-
-
-def bundle_detections(
-    archive: RawArchive, data: Path, sources: dict[str, Path], progress: Callable[[Sequence], None] | None = None
-) -> dict[str, DetectionReport]:
-    """Bundle ground truth (where world poses are there) and every named detections file; reports by name."""
-    lengths = {
-        sequence: len(read_pose_cdf(archive.path(sequence, Kind.CAMERA), 3))
-        for sequence in archive.sequences(POSE_KINDS)
-    }
-    reports = {}
-    if archive.sequences([Kind.WORLD]):
-        reports["gt"] = write_detections(data, GROUND_TRUTH, ground_truth_detections(archive), lengths, progress)
-    for name, path in sources.items():
-        source, detected = open_detections(name, path)
-        reports[name] = write_detections(data, source, detected, lengths, progress)
-    return reports
