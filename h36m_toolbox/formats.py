@@ -6,40 +6,106 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from h36m_toolbox.archive import POSE_KINDS, RawArchive
 from h36m_toolbox.detections import detections_path
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
-from h36m_toolbox.labels import LabelReport, write_labels
+from h36m_toolbox.labels import write_labels
 from h36m_toolbox.poseformer_format import write_poseformer_pickle
 from h36m_toolbox.poses import PoseFiles
 from h36m_toolbox.sequences import SPLITS, Sequence
-from h36m_toolbox.toolbox_format import PickleReport, write_toolbox_pickle
+from h36m_toolbox.toolbox_format import write_toolbox_pickle
 
-FORMATS = ("parquet", "toolbox", "poseformer")
+
+class Written(Protocol):
+    """What every format tells of a file it wrote."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def sequences(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Sequences left out because a file could not be read, with the reason."""
+        ...
+
+    def differences(self) -> list[str]:
+        """One line for each sequence that was cut or lacks something."""
+        ...
+
+
+@dataclass(frozen=True)
+class FormatJob:
+    """What a format is made from, and how."""
+
+    archive: RawArchive
+    files: list[PoseFiles]  # sequences that have every kind of pose file
+    data: Path
+    without_images: bool
+    jobs: int
+    progress: Callable[[Sequence], None] | None
+
+
+@dataclass(frozen=True)
+class LabelFormat:
+    """How a format is written, a report a file, and what has to be in DATA before."""
+
+    write: Callable[[FormatJob], dict[str, Written | None]]
+    lists_images: bool = False
+    detections: str = ""
+
+
+def _parquet(job: FormatJob) -> dict[str, Written | None]:
+    return {split: write_labels(job.files, job.data, split, job.jobs, job.progress) for split in SPLITS}
+
+
+def _toolbox(job: FormatJob) -> dict[str, Written | None]:
+    return {
+        split: write_toolbox_pickle(job.files, job.data, split, job.without_images, job.jobs, job.progress)
+        for split in SPLITS
+    }
+
+
+def _poseformer(job: FormatJob) -> dict[str, Written | None]:
+    return {
+        split: write_poseformer_pickle(
+            job.archive, job.files, job.data, split, "cpn", job.without_images, job.jobs, job.progress
+        )
+        for split in SPLITS
+    }
+
+
+FORMATS = {
+    "parquet": LabelFormat(_parquet),
+    "toolbox": LabelFormat(_toolbox, lists_images=True),
+    "poseformer": LabelFormat(_poseformer, lists_images=True, detections="cpn"),
+}
 
 
 @dataclass(frozen=True)
 class FormatReport:
-    """What one format's files hold, by split, and the sequences that lack a pose file and are therefore in none."""
+    """What a format's files hold, and the sequences that lack a pose file and are therefore in none."""
 
     format: str
-    splits: dict[str, LabelReport | PickleReport]
+    files: dict[str, Written]
     incomplete: dict[str, tuple[str, ...]]
 
     @property
     def damaged(self) -> bool:
         """Whether a file could not be read and its sequence is left out."""
-        return any(report.damaged for report in self.splits.values())
+        return any(written.damaged for written in self.files.values())
 
     def lines(self) -> list[str]:
         """What to tell a user: everything left out or cut, then what was written."""
         lines = [f"{name}: left out, it lacks {', '.join(kinds)}" for name, kinds in self.incomplete.items()]
-        for report in self.splits.values():
-            lines += [f"left out: {damage}" for damage in report.damaged]
-            lines += report.differences()
-            lines.append(f"{report.sequences} sequences, {report.rows:,} rows in {report.path}")
+        for written in self.files.values():
+            lines += [f"left out: {damage}" for damage in written.damaged]
+            lines += written.differences()
+            lines.append(f"{written.sequences} sequences, {written.rows:,} rows in {written.path}")
         return lines
 
 
@@ -51,7 +117,7 @@ def write_format(
     jobs: int = 1,
     progress: Callable[[Sequence], None] | None = None,
 ) -> FormatReport:
-    """Write one format for both splits, with `report.json` beside the files.
+    """Write one format, with `report.json` beside its files.
 
     `toolbox` and `poseformer` hold only poses whose image is in `DATA/images`, as the official scripts do, unless
     `without_images`; `poseformer` needs `DATA/detections/cpn.parquet`. Raises H36MError where these are missing.
@@ -67,12 +133,8 @@ def write_format(
             f"{archive.root}: no sequence has all of {', '.join(kind.value for kind in POSE_KINDS)}{''.join(lines)}"
         )
     _check_inputs(format_, data, without_images)
-    splits = {}
-    for split in SPLITS:
-        written = _write_split(format_, archive, files, data, split, without_images, jobs, progress)
-        if written:
-            splits[split] = written
-    report = FormatReport(format_, splits, incomplete)
+    written = FORMATS[format_].write(FormatJob(archive, files, data, without_images, jobs, progress))
+    report = FormatReport(format_, {name: made for name, made in written.items() if made is not None}, incomplete)
     with written_whole(data / "labels" / format_ / "report.json") as path:
         path.write_text(json.dumps(asdict(report), indent=1, default=str))
     return report
@@ -81,30 +143,14 @@ def write_format(
 def _check_inputs(format_: str, data: Path, without_images: bool) -> None:
     if format_ not in FORMATS:
         raise H36MError(f"no label format {format_}; there are {', '.join(FORMATS)}")
-    if format_ != "parquet" and not without_images and not (data / "images").is_dir():
+    if FORMATS[format_].lists_images and not without_images and not (data / "images").is_dir():
         raise H36MError(
             f"{data / 'images'}: no frames, and {format_} lists only poses that have one; run `h36m extract RAW "
             f"--out {data}` first, or ask for records of every pose with --without-images"
         )
-    if format_ == "poseformer" and not detections_path(data, "cpn").is_file():
+    detections = FORMATS[format_].detections
+    if detections and not detections_path(data, detections).is_file():
         raise H36MError(
-            f"{detections_path(data, 'cpn')}: no CPN detections, which poseformer needs; bundle them first with "
-            f"`h36m detections RAW --out {data} --cpn data_2d_h36m_cpn_ft_h36m_dbb.npz`"
+            f"{detections_path(data, detections)}: no {detections.upper()} detections, which {format_} needs; bundle "
+            f"them first with `h36m detections RAW --out {data} --{detections} FILE`"
         )
-
-
-def _write_split(
-    format_: str,
-    archive: RawArchive,
-    files: list[PoseFiles],
-    data: Path,
-    split: str,
-    without_images: bool,
-    jobs: int,
-    progress: Callable[[Sequence], None] | None,
-) -> LabelReport | PickleReport | None:
-    if format_ == "toolbox":
-        return write_toolbox_pickle(files, data, split, without_images, jobs, progress)
-    if format_ == "poseformer":
-        return write_poseformer_pickle(archive, files, data, split, "cpn", without_images, jobs, progress)
-    return write_labels(files, data, split, jobs, progress)

@@ -269,7 +269,7 @@ def test_a_truncated_pose_file_is_told_and_the_other_sequences_are_written(
         assert f"left out: {damaged}: cannot be read as CDF" in result.stdout
         assert f"{VIEWS - 1} sequences, {(VIEWS - 1) * FRAMES} rows" in result.stdout
     report = json.loads((tmp_path / "data/labels/parquet/report.json").read_text())
-    assert str(damaged) in report["splits"]["val"]["damaged"][0]
+    assert str(damaged) in report["files"]["val"]["damaged"][0]
     assert pq.read_metadata(tmp_path / "data/labels/parquet/val.parquet").num_rows == (VIEWS - 1) * FRAMES
 
 

@@ -42,7 +42,7 @@ def test_options_that_repeat_a_value_of_the_library_agree_with_it() -> None:
     assert defaults["quality"] == JPEG_QUALITY
     assert f"quality {JPEG_QUALITY} by default" in DATASETS
     (formats,) = (param for param in main.commands["labels"].params if param.name == "formats")
-    assert tuple(formats.type.choices) == FORMATS
+    assert tuple(formats.type.choices) == tuple(FORMATS)
     (selection,) = (param for param in main.commands["stats"].params if param.name == "selection")
     assert tuple(selection.type.choices) == SELECTIONS
 

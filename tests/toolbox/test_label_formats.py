@@ -83,7 +83,7 @@ def test_poses_without_an_image_are_left_out_and_counted(prepared: Path, tmp_pat
     folder.mkdir(parents=True)
     for frame in (1, 3):
         (folder / f"{folder.name}_{frame:06d}.jpg").touch()
-    report = write_format("toolbox", archive, tmp_path).splits["train"]
+    report = write_format("toolbox", archive, tmp_path).files["train"]
     records = read_plain_pickle(tmp_path / "labels" / "toolbox" / "h36m_train.pkl")
     assert [record["image_id"] for record in records] == [1, 3]
     assert report.rows == 2
@@ -186,7 +186,7 @@ def test_pandas_reads_the_labels_directly(prepared: Path) -> None:
 
 
 def test_lengths_that_disagree_are_cut_and_reported(prepared: Path) -> None:
-    (train, _) = json.loads((prepared / "labels" / "parquet" / "report.json").read_text())["splits"].values()
+    (train, _) = json.loads((prepared / "labels" / "parquet" / "report.json").read_text())["files"].values()
     assert train["cut"] == {
         "S1/Walking 1.58860488": {"world": 26, "camera": 26, "universal": 26, "image": 24, "kept": 24}
     }
@@ -210,7 +210,7 @@ def test_a_damaged_file_leaves_its_sequence_out_and_is_told(prepared: Path, tmp_
         target.write_bytes(source.read_bytes()[: 500 if source.name == "Walking.54138969.cdf" else None])
     report = write_format("parquet", RawArchive.open(raw), tmp_path / "data")
     assert report.damaged
-    assert report.splits["train"].sequences == report.splits["val"].sequences == 7
+    assert report.files["train"].sequences == report.files["val"].sequences == 7
 
 
 def test_sequences_without_all_pose_files_are_named(prepared: Path, tmp_path: Path) -> None:
