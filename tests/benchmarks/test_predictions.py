@@ -139,7 +139,9 @@ def test_tables_that_are_no_predictions_are_refused_on_writing_and_reading(tmp_p
     make, message = WRONG_TABLES[wrong]
     with pytest.raises(H36MError, match=message):
         write_predictions(tmp_path / "p", make(), PROVENANCE)
-    with pytest.raises(H36MError, match=f"{tmp_path / 'p'}: .*{message}"):
+    if wrong == "rows without a pose":
+        message += "|all lists to be of size"  # pyarrow before 26 cannot read such a column at all
+    with pytest.raises(H36MError, match=f"{tmp_path / 'p'}: .*({message})"):
         read_predictions(raw_file(tmp_path / "p", make(), vars(PROVENANCE)))
 
 
