@@ -152,6 +152,18 @@ def test_the_batch_size_moves_no_figure(synthetic_data: Path, weights: dict[str,
 # Weights, the authors' and ours
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("model", ["semgcn", "martinez"])
+def test_a_gpu_gives_the_cpus_figures(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path, model: str
+) -> None:
+    requests = (BenchRequest(model, synthetic_data, weights=weights[model], device=name) for name in ("cpu", "cuda"))
+    on_cpu, on_gpu = (bench(request, tmp_path).row for request in requests)
+    assert on_gpu.mpjpe_mm == pytest.approx(on_cpu.mpjpe_mm, abs=0.01)
+    assert on_gpu.device != "cpu"
+
+
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("zip_format", [True, False])
 @pytest.mark.parametrize("model", ["semgcn", "martinez"])
