@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from h36m_toolbox.archive import POSE_KINDS, RawArchive
+from h36m_toolbox.archive import POSE_KINDS, Kind, RawArchive
 from h36m_toolbox.detections import detections_path
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
+from h36m_toolbox.h36m_fetch_format import write_h36m_fetch
 from h36m_toolbox.labels import write_labels
+from h36m_toolbox.mmpose_format import write_mmpose
 from h36m_toolbox.poseformer_format import write_poseformer_pickle
 from h36m_toolbox.poses import PoseFiles
 from h36m_toolbox.sequences import SPLITS, Sequence
 from h36m_toolbox.toolbox_format import write_toolbox_pickle
+from h36m_toolbox.videopose3d_format import write_videopose3d
 
 
 class Written(Protocol):
@@ -52,9 +55,10 @@ class FormatJob:
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """How a format is written, a report a file, and what has to be in DATA before."""
+    """How a format is written, a report a file, the raw files it needs, and what has to be in DATA before."""
 
     write: Callable[[FormatJob], dict[str, Written | None]]
+    kinds: tuple[Kind, ...] = POSE_KINDS
     lists_images: bool = False
     detections: str = ""
 
@@ -79,10 +83,25 @@ def _poseformer(job: FormatJob) -> dict[str, Written | None]:
     }
 
 
+def _videopose3d(job: FormatJob) -> dict[str, Written | None]:
+    return {**write_videopose3d(job.archive, job.data, job.jobs, job.progress)}
+
+
+def _h36m_fetch(job: FormatJob) -> dict[str, Written | None]:
+    return {"processed": write_h36m_fetch(job.files, job.data, jobs=job.jobs, progress=job.progress)}
+
+
+def _mmpose(job: FormatJob) -> dict[str, Written | None]:
+    return {**write_mmpose(job.files, job.data, jobs=job.jobs, progress=job.progress)}
+
+
 FORMATS = {
     "parquet": LabelFormat(_parquet),
     "toolbox": LabelFormat(_toolbox, lists_images=True),
     "poseformer": LabelFormat(_poseformer, lists_images=True, detections="cpn"),
+    "videopose3d": LabelFormat(_videopose3d, kinds=(Kind.WORLD,)),
+    "h36m-fetch": LabelFormat(_h36m_fetch),
+    "mmpose": LabelFormat(_mmpose),
 }
 
 
@@ -122,17 +141,17 @@ def write_format(
     `toolbox` and `poseformer` hold only poses whose image is in `DATA/images`, as the official scripts do, unless
     `without_images`; `poseformer` needs `DATA/detections/cpn.parquet`. Raises H36MError where these are missing.
     """
-    files = [archive.pose_files(sequence) for sequence in archive.sequences(POSE_KINDS)]
-    incomplete = {
-        str(sequence): tuple(kind.value for kind in lacking)
-        for sequence, lacking in archive.incomplete(POSE_KINDS).items()
-    }
-    if not files:
-        lines = [f"\n  {name} lacks {', '.join(kinds)}" for name, kinds in list(incomplete.items())[:5]]
-        raise H36MError(
-            f"{archive.root}: no sequence has all of {', '.join(kind.value for kind in POSE_KINDS)}{''.join(lines)}"
-        )
     _check_inputs(format_, data, without_images)
+    kinds = FORMATS[format_].kinds
+    incomplete = {
+        str(sequence): tuple(kind.value for kind in lacking) for sequence, lacking in archive.incomplete(kinds).items()
+    }
+    if not archive.sequences(kinds):
+        lines = [f"\n  {name} lacks {', '.join(lacking)}" for name, lacking in list(incomplete.items())[:5]]
+        raise H36MError(
+            f"{archive.root}: no sequence has all of {', '.join(kind.value for kind in kinds)}{''.join(lines)}"
+        )
+    files = [archive.pose_files(sequence) for sequence in archive.sequences(POSE_KINDS)]
     written = FORMATS[format_].write(FormatJob(archive, files, data, without_images, jobs, progress))
     report = FormatReport(format_, {name: made for name, made in written.items() if made is not None}, incomplete)
     with written_whole(data / "labels" / format_ / "report.json") as path:

@@ -119,16 +119,11 @@ def _extract(data: Path, every: int, quality: int, dry_run: bool, job: _Job) -> 
         return ExtractedSequence(job.sequence, "planned", None)
     # The manifest vouches for the folder: it goes before the folder changes and comes after.
     _manifest_path(data, job.sequence).unlink(missing_ok=True)
-    try:
-        width, height = video_size(job.video)
-    except H36MError as error:
-        return ExtractedSequence(job.sequence, "failed", None, str(error))
     images = data / "images" / job.sequence.folder
     with folder_written_whole(images) as folder:
         filled = _fill(folder, job, every, quality)
     if filled.decoded == 0:
         images.rmdir()
-        return ExtractedSequence(job.sequence, "failed", None, filled.problem or f"{job.video}: holds no frame")
     manifest = ImageManifest(
         folder=job.sequence.folder,
         video=job.video.name,
@@ -136,8 +131,8 @@ def _extract(data: Path, every: int, quality: int, dry_run: bool, job: _Job) -> 
         every=every,
         quality=quality,
         subsampling="4:2:0",
-        width=width,
-        height=height,
+        width=filled.size[0],
+        height=filled.size[1],
         decoded_frames=filled.decoded,
         images=filled.images,
         image_bytes=filled.image_bytes,
@@ -145,11 +140,12 @@ def _extract(data: Path, every: int, quality: int, dry_run: bool, job: _Job) -> 
     )
     with written_whole(_manifest_path(data, job.sequence)) as path:
         path.write_text(json.dumps(asdict(manifest), indent=1))
-    return ExtractedSequence(job.sequence, "written", manifest, filled.problem)
+    return ExtractedSequence(job.sequence, "written" if filled.decoded else "failed", manifest, filled.problem)
 
 
 @dataclass(frozen=True)
 class _Filled:
+    size: tuple[int, int]  # width, height, px; 0, 0 for a video without a frame
     decoded: int
     images: int
     image_bytes: int
@@ -158,20 +154,23 @@ class _Filled:
 
 def _fill(folder: Path, job: _Job, every: int, quality: int) -> _Filled:
     decoded = images = image_bytes = 0
-    problem = ""
+    size, problem = (0, 0), ""
     try:
+        size = video_size(job.video)
         for decoded, jpeg in enumerate(jpegs(decoded_frames(job.video), every, quality), start=1):
             if jpeg is not None:
                 (folder / image_name(job.sequence, decoded - 1)).write_bytes(jpeg)
                 images, image_bytes = images + 1, image_bytes + len(jpeg)
     except H36MError as error:
         problem = str(error)
-    return _Filled(decoded, images, image_bytes, problem)
+    if decoded == 0:
+        return _Filled((0, 0), 0, 0, 0, problem or f"{job.video}: holds no frame")
+    return _Filled(size, decoded, images, image_bytes, problem)
 
 
 def _is_complete(data: Path, job: _Job, manifest: ImageManifest, every: int, quality: int) -> bool:
     made_from = (manifest.video, manifest.video_bytes, manifest.every, manifest.quality)
-    if made_from != (job.video.name, job.video.stat().st_size, every, quality):
+    if made_from != (job.video.name, job.video.stat().st_size, every, quality) or not manifest.images:
         return False
     folder = data / "images" / job.sequence.folder
     sizes = [entry.stat().st_size for entry in os.scandir(folder)] if folder.is_dir() else []

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from h36m_toolbox.files import written_whole
 
 # Protocol 3 numbers its memo explicitly, so the memo can start anew with each part; protocol 4 counts implicitly.
@@ -62,3 +64,18 @@ def pickled_part(part: list[Any]) -> PickledPart:
     for name in _NUMPY_GLOBALS:  # the memo holds each global after its first use, so there is one occurrence a part
         stream = stream.replace(_NUMPY_2 + name, _NUMPY_1 + name, 1)
     return PickledPart(len(part), stream)
+
+
+def write_pickled_value(path: Path, value: Any) -> None:
+    """Write one small value as a pickle that numpy 1 and 2 read, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(_HEADER + pickled_part([value]).stream + pickle.STOP)
+
+
+def write_object_npy(path: Path, value: Any) -> None:
+    """Write one value as `numpy.save` writes an object array of one element, readable with numpy 1 and 2."""
+    holder = np.empty((), object)
+    holder[()] = value
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        file.write(_HEADER + pickled_part([holder]).stream + pickle.STOP)

@@ -148,7 +148,7 @@ def _video_ids(posed: set[Sequence], detected: set[Sequence]) -> dict[Sequence, 
 def _image_size(archive: RawArchive, data: Path, sequence: Sequence) -> tuple[int, int]:
     """Width and height from the extraction's manifest, else the video's header, else the calibration."""
     manifest = read_manifest(data, sequence)
-    if manifest:
+    if manifest and manifest.images:
         return manifest.width, manifest.height
     if archive.has(sequence, Kind.VIDEO):
         return video_size(archive.path(sequence, Kind.VIDEO))

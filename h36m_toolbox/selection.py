@@ -13,15 +13,19 @@ _BLOCK = 64  # frames compared at a time; at 50 Hz someone usually moves 40 mm w
 
 
 def in_h36m_fetch(poses: SequencePoses) -> np.ndarray:
-    """Whether h36m-fetch keeps each frame (frames,) of a sequence, judged on its universal poses.
+    """Whether h36m-fetch keeps each frame (frames,) that all pose arrays of a sequence have."""
+    return kept_by_h36m_fetch(poses.sequence.subject, poses.universal[: poses.frames])
+
+
+def kept_by_h36m_fetch(subject: str, universal: np.ndarray, test_step: int = TEST_STEP) -> np.ndarray:
+    """Whether h36m-fetch keeps each frame (frames,) of a view with these universal poses (frames, 32, 3), mm float32.
 
     Test subjects: every 64th frame from the first. Training subjects: the first frame, then each frame in which some
     joint of the 32 is 40 mm or more from where it was in the last kept frame (translation included).
     """
-    n = poses.frames
-    if poses.sequence.subject in TEST_SUBJECTS:
-        return np.arange(n) % TEST_STEP == 0
-    return moved(poses.universal[:n], MOVED_MM)
+    if subject in TEST_SUBJECTS:
+        return np.arange(len(universal)) % test_step == 0
+    return moved(universal, MOVED_MM)
 
 
 def moved(poses: np.ndarray, distance: float) -> np.ndarray:

@@ -150,6 +150,10 @@ def test_an_unreadable_video_is_reported_and_the_others_go_on(unpacked: Path, tm
     outcomes = extract_frames(videos, tmp_path / "data")
     assert [outcome.state for outcome in outcomes] == ["failed", "failed", "written"]
     assert not (tmp_path / "data" / "images" / other.folder).exists()
+    manifest = read_manifest(tmp_path / "data", other)
+    assert manifest is not None
+    assert (manifest.decoded_frames, manifest.images) == (0, 0)  # so that labels can tell it from "not extracted"
+    assert extract_frames({other: broken}, tmp_path / "data")[0].state == "failed"  # and is tried again
     summary = extraction_summary(outcomes, tmp_path / "data")
     assert summary.failed == 1  # the one of S11 is broken for everyone
     assert any("broken.mp4: cannot be read as a video" in line for line in summary.lines)
