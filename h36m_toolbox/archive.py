@@ -28,6 +28,7 @@ class Kind(str, Enum):
     UNIVERSAL = "D3_Positions_mono_universal"
     IMAGE = "D2_Positions"
     VIDEO = "Videos"
+    MASK = "ground_truth_bb"
 
     @property
     def per_camera(self) -> bool:
@@ -37,16 +38,30 @@ class Kind(str, Enum):
     @property
     def archive_name(self) -> str:
         """How h36m-fetch and H36M-Toolbox call a subject's archive of this kind, without `_S1.tgz`."""
+        if self is Kind.MASK:
+            return "Segments_mat_gt_bb"
         return self.value if self is Kind.VIDEO else f"Poses_{self.value}"
+
+    @property
+    def parent(self) -> str:
+        """The folder between a subject's and this kind's in the original; "" for none."""
+        return {Kind.VIDEO: "", Kind.MASK: "MySegmentsMat"}.get(self, "MyPoseFeatures")
+
+    @property
+    def suffix(self) -> str:
+        """How the names of the files end."""
+        return {Kind.VIDEO: ".mp4", Kind.MASK: ".mat"}.get(self, ".cdf")
 
 
 POSE_KINDS = (Kind.WORLD, Kind.CAMERA, Kind.UNIVERSAL, Kind.IMAGE)
 
 _PLACE = re.compile(
-    r"(?:^|/)(?P<subject>S\d+)/(?:MyPoseFeatures/|Poses_)?"
-    r"(?P<kind>D2_Positions|D3_Positions_mono_universal|D3_Positions_mono|D3_Positions|Videos)/(?P<file>[^/]+)$"
+    r"(?:^|/)(?P<subject>S\d+)/(?:MyPoseFeatures/|MySegmentsMat/|Poses_)?"
+    r"(?P<kind>D2_Positions|D3_Positions_mono_universal|D3_Positions_mono|D3_Positions|Videos"
+    r"|ground_truth_bb|Segments_mat_gt_bb)/(?P<file>[^/]+)$"
 )
-_VIEW_FILE = re.compile(r"(?P<stem>.+)\.(?P<camera>\d{8})\.(?:cdf|mp4)")
+_VIEW_FILE = re.compile(r"(?P<stem>.+)\.(?P<camera>\d{8})\.(?:cdf|mp4|mat)")
+_SUFFIXES = tuple({kind.suffix: None for kind in Kind})
 _OUTPUT_FOLDERS = {"images", "labels", "processed", "detections", "imageSequence", "runs"}
 
 
@@ -64,9 +79,8 @@ def recognise(path: str) -> RawFile | None:
     place = _PLACE.search(path)
     if place is None:
         return None
-    kind = Kind(place["kind"])
-    suffix = ".mp4" if kind is Kind.VIDEO else ".cdf"
-    if not place["file"].endswith(suffix):
+    kind = _kind_of(place["kind"])
+    if not place["file"].endswith(kind.suffix):
         return None
     if kind.per_camera:
         view = _VIEW_FILE.fullmatch(place["file"])
@@ -74,17 +88,20 @@ def recognise(path: str) -> RawFile | None:
         if camera not in CAMERA_IDS:
             return None
     else:
-        stem, camera = place["file"].removesuffix(suffix), ""
+        stem, camera = place["file"].removesuffix(kind.suffix), ""
     recording = recording_of_stem(place["subject"], stem)
     return None if recording is None else RawFile(kind, recording, camera)
 
 
 def original_place(file: RawFile) -> Path:
     """Where the unpacked original keeps a file, relative to its root."""
-    suffix = "mp4" if file.kind is Kind.VIDEO else "cdf"
-    name = f"{file.recording.stem}.{file.camera}.{suffix}" if file.camera else f"{file.recording.stem}.{suffix}"
-    parent = Path("Videos") if file.kind is Kind.VIDEO else Path("MyPoseFeatures") / file.kind.value
-    return Path(file.recording.subject) / parent / name
+    name = f"{file.recording.stem}.{file.camera}" if file.camera else file.recording.stem
+    return Path(file.recording.subject, file.kind.parent, file.kind.value, name + file.kind.suffix)
+
+
+def _kind_of(folder: str) -> Kind:
+    """The kind whose files a folder holds: named as in the original, or by h36m-fetch after the archive."""
+    return Kind.MASK if folder == Kind.MASK.archive_name else Kind(folder)
 
 
 @dataclass(frozen=True)
@@ -124,12 +141,12 @@ class RawArchive:
                     damaged.append(str(error))
                 else:
                     tarballs += [tarball] if tarball else []
-            elif path.suffix in (".cdf", ".mp4"):
+            elif path.suffix in _SUFFIXES:
                 # the folder given may itself be the S1 of the path
                 found = recognise(f"{root.resolve().name}/{path.relative_to(root).as_posix()}")
                 if found:
                     files.setdefault(found, path)
-                elif not path.name.startswith("_ALL"):
+                elif not path.name.startswith("_ALL") and path.suffix != ".mat":  # MATLAB writes many others
                     unrecognised.append(path)
         if not files and not tarballs:
             seen = damaged + [f"{path}: not a name of the data set" for path in unrecognised]
@@ -227,5 +244,5 @@ def _recognise_tarball(path: Path) -> Tarball | None:
     ):  # an archive holds one kind; mask archives are not searched to their end
         place = _PLACE.search(name)
         if place is not None:
-            return Tarball(path, Kind(place["kind"]), place["subject"])
+            return Tarball(path, _kind_of(place["kind"]), place["subject"])
     return None

@@ -161,7 +161,7 @@ def extract(raw: Path, data: Path, dry_run: bool, jobs: int, every: int, quality
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["parquet", "toolbox", "poseformer", "videopose3d", "h36m-fetch", "mmpose"]),
+    type=click.Choice(["parquet", "toolbox", "poseformer", "videopose3d", "h36m-fetch", "multiview", "mmpose"]),
     multiple=True,
     default=("parquet",),
     show_default=True,

@@ -15,6 +15,7 @@ from h36m_toolbox.files import written_whole
 from h36m_toolbox.h36m_fetch_format import write_h36m_fetch
 from h36m_toolbox.labels import write_labels
 from h36m_toolbox.mmpose_format import write_mmpose
+from h36m_toolbox.multiview_format import write_multiview
 from h36m_toolbox.poseformer_format import write_poseformer_pickle
 from h36m_toolbox.poses import PoseFiles
 from h36m_toolbox.sequences import SPLITS, Sequence
@@ -91,6 +92,10 @@ def _h36m_fetch(job: FormatJob) -> dict[str, Written | None]:
     return {"processed": write_h36m_fetch(job.files, job.data, jobs=job.jobs, progress=job.progress)}
 
 
+def _multiview(job: FormatJob) -> dict[str, Written | None]:
+    return {**write_multiview(job.archive, job.files, job.data, jobs=job.jobs, progress=job.progress)}
+
+
 def _mmpose(job: FormatJob) -> dict[str, Written | None]:
     return {**write_mmpose(job.files, job.data, jobs=job.jobs, progress=job.progress)}
 
@@ -101,6 +106,7 @@ FORMATS = {
     "poseformer": LabelFormat(_poseformer, lists_images=True, detections="cpn"),
     "videopose3d": LabelFormat(_videopose3d, kinds=(Kind.WORLD,)),
     "h36m-fetch": LabelFormat(_h36m_fetch),
+    "multiview": LabelFormat(_multiview),
     "mmpose": LabelFormat(_mmpose),
 }
 

@@ -158,7 +158,7 @@ def _annotations(files: PoseFiles, data: Path, test_step: int) -> ViewAnnotation
     frames = np.flatnonzero(kept_by_h36m_fetch(sequence.subject, universal, test_step))
     if len(frames) == 0:
         return _Outcome(sequence, skipped="it has no poses")
-    problem = _video_problem(data, sequence, int(frames[-1]))
+    problem = video_problem(data, sequence, int(frames[-1]))
     if problem:
         return _Outcome(sequence, skipped=problem)
     return ViewAnnotations(
@@ -172,7 +172,7 @@ def _annotations(files: PoseFiles, data: Path, test_step: int) -> ViewAnnotation
     )
 
 
-def _video_problem(data: Path, sequence: Sequence, last: int) -> str:
+def video_problem(data: Path, sequence: Sequence, last: int) -> str:
     """Why h36m-fetch would get no image of frame `last` (from 0), as far as is known; "" if nothing speaks against."""
     manifest = read_manifest(data, sequence)
     if manifest:
