@@ -55,6 +55,18 @@ class _Words(click.ParamType):
         return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
 
 
+class _NamedFile(click.ParamType):
+    """NAME=FILE, such as hrnet=detections.csv."""
+
+    name = "NAME=FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, equals, path = value.partition("=") if isinstance(value, str) else (value[0], "=", str(value[1]))
+        if not name or not equals or not path:
+            self.fail(f"{value!r} is not NAME=FILE, such as hrnet=detections.csv", param, ctx)
+        return name, Path(path)
+
+
 def _jobs_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--jobs",
@@ -130,6 +142,62 @@ def synth(folder: Path, size: str, jobs: int, seed: int, **changes: Any) -> None
 
 
 @main.command()
+@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.option("--to", "folder", metavar="DIR", type=FOLDER, help="Where the files go.  [required, but for --list]")
+@click.option("--subjects", type=_Words(), help="Only these subjects, such as S1,S9.")
+@click.option("--cookie-file", type=FILE, help="Your session cookie.  [default: the environment variable H36M_COOKIE]")
+@click.option("--list", "listing", is_flag=True, help="Say what there is, with licences and addresses.")
+def download(
+    files: tuple[str, ...],
+    folder: Path | None,
+    subjects: tuple[str, ...] | None,
+    cookie_file: Path | None,
+    listing: bool,
+) -> None:
+    """Download FILEs: poses, videos, masks of the official site, with your own session; detections by name.
+
+    Resumes what was interrupted; checksums are compared before a file gets its name. `--list` names the files.
+    """
+    from h36m_toolbox.download_index import index_table, requested
+    from h36m_toolbox.downloads import fetch
+    from h36m_toolbox.session_cookie import cookie_from
+
+    if listing:
+        click.echo(index_table())
+        return
+    if not files or folder is None:
+        raise click.UsageError("give FILEs and --to DIR, or --list")
+    wanted = requested(files, subjects)
+    cookie = cookie_from(cookie_file, os.environ) if any(file.official for file in wanted) else ""
+    for file in wanted:
+        with _bytes(file.file_name) as step:
+            fetched = fetch(
+                file.url,
+                folder / file.file_name,
+                sha256=file.sha256,
+                md5s=file.md5s,
+                size=file.size,
+                cookie=cookie if file.official else "",
+                progress=step,
+            )
+        checked = f"{' and '.join(fetched.checked)} right" if fetched.checked else "no checksum is published"
+        click.echo(f"{'kept' if fetched.kept else 'wrote'} {fetched.path} ({fetched.size:,} bytes, {checked})")
+
+
+@contextmanager
+def _bytes(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    from tqdm import tqdm
+
+    with tqdm(desc=what, unit="B", unit_scale=True, disable=None, file=sys.stderr) as bar:
+
+        def step(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield step
+
+
+@main.command()
 @click.argument("raw", metavar="RAW", type=FOLDER)
 @click.option("--out", "data", metavar="DATA", type=FOLDER, required=True, help="The prepared folder.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Each n-th frame, from the first.")
@@ -190,18 +258,44 @@ def labels(raw: Path, data: Path, formats: tuple[str, ...], without_images: bool
 @click.argument("raw", metavar="RAW", type=FOLDER)
 @click.option("--out", "data", metavar="DATA", type=FOLDER, required=True, help="The prepared folder.")
 @click.option("--cpn", type=FILE, help="data_2d_h36m_cpn_ft_h36m_dbb.npz.")
-@click.option("--sh", type=FILE, help="Stacked hourglass: the tar.gz of h5 files, or a data_2d_h36m_sh_*.npz.")
-def detections(raw: Path, data: Path, **files: Path | None) -> None:
-    """Bundle 2D detections: DATA/detections/{gt,cpn,sh}.parquet. Ground truth always; CPN and SH from their files."""
+@click.option("--sh", type=FILE, help="Stacked hourglass: the tar.gz of h5 files, h36m.zip, or data_2d_h36m_sh_*.npz.")
+@click.option(
+    "--add",
+    "added",
+    type=_NamedFile(),
+    multiple=True,
+    help="Any of these formats, or a .parquet or .csv of your own (see datasets.md), under your name. Repeatable.",
+)
+@click.option(
+    "--npz",
+    "exported",
+    metavar="NAME",
+    multiple=True,
+    help="Write bundled detections also as VideoPose3D's DATA/detections/data_2d_h36m_NAME.npz. Repeatable.",
+)
+def detections(
+    raw: Path, data: Path, added: tuple[tuple[str, Path], ...], exported: tuple[str, ...], **named: Path | None
+) -> None:
+    """Bundle 2D detections: DATA/detections/{gt,cpn,sh,NAME}.parquet. Ground truth always, others from their files."""
     from h36m_toolbox.archive import POSE_KINDS
     from h36m_toolbox.detections import bundle_detections
+    from h36m_toolbox.positions_npz import positions_2d_path, write_positions_2d
     from h36m_toolbox.raw_inputs import open_raw
 
+    files = {name: path for name, path in named.items() if path}
+    for name, path in added:
+        if name == "gt" or name in files:
+            raise click.UsageError(f"--add {name}={path}: there is a {name} already; choose another name")
+        files[name] = path
     archive = open_raw(raw, data, POSE_KINDS, progress=_say_unpacked)
     with _progress("detections") as step:
-        reports = bundle_detections(archive, data, {name: path for name, path in files.items() if path}, step)
+        reports = bundle_detections(archive, data, files, step)
     for report in reports.values():
         click.echo("\n".join(report.lines()))
+    for name in dict.fromkeys(exported):
+        with _progress(f"npz {name}") as step:
+            count = write_positions_2d(data, name, positions_2d_path(data, name), step)
+        click.echo(f"{count} sequences in {positions_2d_path(data, name)}")
 
 
 @main.command()
