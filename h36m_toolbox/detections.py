@@ -5,20 +5,19 @@ Arrays keep their whole length, which for detectors is that of the video: more f
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from h36m_toolbox.archive import POSE_KINDS, Kind, RawArchive
 from h36m_toolbox.cdf import read_pose_cdf
+from h36m_toolbox.detection_files import DetectedSequence, DetectionSource, in_loop_order, read_hourglass
+from h36m_toolbox.detection_tables import read_detection_table
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
 from h36m_toolbox.pose_parquet import open_writer, pose_row_groups, read_pose_parquet
@@ -32,47 +31,34 @@ from h36m_toolbox.pose_tables import (
     sequence_table,
     table_schema,
 )
-from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS, Sequence, recording_of_stem, sequences
+from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.skeletons import H36M_17, SH_16, Skeleton
 from h36m_toolbox.tarballs import is_tarball
-from h36m_toolbox.videopose3d import ground_truth_2d, read_positions_2d
+from h36m_toolbox.videopose3d import Positions2D, ground_truth_2d, read_positions_2d
 
 COLUMN = "joints_2d"
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single ==
-class DetectedSequence:
-    """Detections of one sequence: (frames, joints, 2), px float32."""
-
-    sequence: Sequence
-    joints_2d: np.ndarray
-
-
-@dataclass(frozen=True)
-class DetectionSource:
-    """Where detections come from: name in DATA, file and its hash ("" for ground truth), joints in the file's order."""
-
-    name: str
-    file: str
-    sha256: str
-    skeleton: Skeleton
-
-
 @dataclass(frozen=True)
 class DetectionReport:
-    """What was bundled: rows, and by sequence the lengths that differ from the poses'; `missing` have no detections."""
+    """What was bundled: rows, and by sequence the lengths that differ from the poses'; `missing` have no detections.
+
+    `notes` are those of the source.
+    """
 
     path: Path
     sequences: int
     rows: int
     lengths: dict[str, dict[str, int]]
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """What to tell a user: sequences without detections, those with fewer than poses, and what was written."""
+        """What to tell a user: notes, sequences without detections, those with fewer than poses, what was written."""
         short = {name: two for name, two in self.lengths.items() if two["detections"] < two["poses"]}
         longer = len(self.lengths) - len(short)
         return [
+            *self.notes,
             *(f"{name}: no detections" for name in self.missing),
             *(f"{name}: {two['detections']} detections for {two['poses']} poses" for name, two in short.items()),
             *(
@@ -92,65 +78,37 @@ def ground_truth_detections(archive: RawArchive) -> Iterator[DetectedSequence]:
 
 
 def open_detections(name: str, path: Path) -> tuple[DetectionSource, Iterator[DetectedSequence]]:
-    """A detections file of any known format, by its content's form: VideoPose3D's npz or the hourglass tar of h5 files.
+    """A detections file by its name: VideoPose3D's npz, an hourglass tar.gz or zip, a Parquet or CSV of one's own.
 
-    Sequences come in the loop order of the data set, labelled subjects only.
+    Sequences come in the loop order of the data set, labelled subjects only. Raises H36MError for a file that is
+    missing, damaged or not what its name claims; for a damaged member of a zip only when it is its turn.
     """
     if not path.is_file():
-        raise H36MError(f"{path}: no such file; expected a data_2d_h36m_*.npz or a stacked-hourglass .tar.gz")
-    if is_tarball(path):
-        return DetectionSource(name, path.name, sha256_of(path), SH_16), _in_loop_order(_read_hourglass_tar(path))
-    positions = read_positions_2d(path)
-    found = {
-        recording.view(camera): array
-        for recording, views in positions.by_recording.items()
-        if recording.subject in SUBJECTS
-        for camera, array in views.items()
-    }
-    return DetectionSource(name, path.name, sha256_of(path), positions.skeleton), _in_loop_order(found)
+        raise H36MError(
+            f"{path}: no such file; expected a data_2d_h36m_*.npz, a stacked-hourglass .tar.gz or h36m.zip, or a "
+            "table of your own, .parquet or .csv"
+        )
+    skeleton, notes = SH_16, tuple[str, ...]()
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".csv"):
+        table = read_detection_table(path)
+        skeleton, notes, detected = table.skeleton, table.notes, table.sequences()
+    elif is_tarball(path) or suffix == ".zip":
+        detected = read_hourglass(path)
+    else:
+        positions = read_positions_2d(path)
+        skeleton, detected = positions.skeleton, _labelled(positions)
+    return DetectionSource(name, path.name, sha256_of(path), skeleton, notes), detected
 
 
-def _in_loop_order(found: dict[Sequence, np.ndarray]) -> Iterator[DetectedSequence]:
-    for sequence in sequences():
-        if sequence in found:
-            yield DetectedSequence(sequence, found[sequence])
-
-
-def _read_hourglass_tar(path: Path) -> dict[Sequence, np.ndarray]:
-    """Martinez et al.'s tar of h5 files, `S1/StackedHourglass*/Walking_1.54138969.h5`."""
-    found: dict[Sequence, np.ndarray] = {}
-    try:
-        with tarfile.open(path, "r|*") as tar:
-            for member in tar:
-                sequence = _hourglass_sequence(member.name) if member.isfile() else None
-                content = tar.extractfile(member) if sequence else None
-                if sequence and content:
-                    found[sequence] = _read_hourglass(content.read(), f"{path}: {member.name}")
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise H36MError(f"{path}: truncated or no tar archive ({error}); download it again") from error
-    if not found:
-        raise H36MError(f"{path}: no S1/StackedHourglass*/<sequence>.<camera>.h5 inside; is it the right file?")
-    return found
-
-
-def _hourglass_sequence(name: str) -> Sequence | None:
-    parts = PurePosixPath(name).parts
-    if len(parts) < 3 or not parts[-2].startswith("StackedHourglass") or not parts[-1].endswith(".h5"):
-        return None
-    stem, _, camera = parts[-1].removesuffix(".h5").rpartition(".")
-    recording = recording_of_stem(parts[-3], stem)
-    return recording.view(camera) if recording and camera in CAMERA_IDS and recording.subject in SUBJECTS else None
-
-
-def _read_hourglass(content: bytes, what: str) -> np.ndarray:
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            poses = np.asarray(file["poses"])
-    except (OSError, KeyError) as error:
-        raise H36MError(f"{what}: no HDF5 file with a dataset `poses` ({error})") from error
-    if poses.ndim != 3 or poses.shape[1:] != (len(SH_16), 2):
-        raise H36MError(f"{what}: poses are {poses.shape}; expected (frames, 16, 2) in pixels")
-    return poses.astype(np.float32)
+def _labelled(positions: Positions2D) -> Iterator[DetectedSequence]:
+    return in_loop_order(
+        {
+            recording.view(camera): array
+            for recording, views in positions.by_recording.items()
+            for camera, array in views.items()
+        }
+    )
 
 
 def detections_path(data: Path, name: str) -> Path:
@@ -205,7 +163,7 @@ def write_detections(
         if sequence in lengths and lengths[sequence] != frames
     }
     missing = tuple(str(sequence) for sequence in pose_lengths if sequence not in lengths)
-    report = DetectionReport(path, len(lengths), sum(lengths.values()), differing, missing)
+    report = DetectionReport(path, len(lengths), sum(lengths.values()), differing, missing, source.notes)
     with written_whole(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**facts, **asdict(report), "path": path.name}, indent=1))
     return report
@@ -216,31 +174,62 @@ GROUND_TRUTH = DetectionSource("gt", "", "", H36M_17)
 
 def read_detections(data: Path, name: str) -> pa.Table:
     """The detections called `name`; an H36MError lists those that are there."""
+    path = _existing(data, name)
+    table = read_pose_parquet(path)
+    _stated_skeleton(path, table.schema)
+    return table
+
+
+def bundled_skeleton(data: Path, name: str) -> Skeleton:
+    """The joints of the detections called `name`, from the file's footer; raises as `read_detections`."""
+    path = _existing(data, name)
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise H36MError(f"{path}: cannot be read as Parquet ({error}); make it again") from error
+    return _stated_skeleton(path, schema)
+
+
+def _existing(data: Path, name: str) -> Path:
     path = detections_path(data, name)
     if not path.is_file():
         there = sorted(file.stem for file in path.parent.glob("*.parquet"))
+        option = {"gt": "", "cpn": " --cpn FILE", "sh": " --sh FILE"}.get(name, f" --add {name}=FILE")
         raise H36MError(
             f"{path}: no such detections; {data} has {', '.join(there) or 'none'}: bundle them with "
-            f"`h36m detections RAW --out {data} --{name if name in ('cpn', 'sh') else 'cpn'} FILE`"
+            f"`h36m detections RAW --out {data}{option}`"
         )
-    table = read_pose_parquet(path)
+    return path
+
+
+def _stated_skeleton(path: Path, schema: pa.Schema) -> Skeleton:
     try:
-        field = pose_field(table.schema, COLUMN)
+        field = pose_field(schema, COLUMN)
     except H36MError as error:
         raise H36MError(f"{path}: {error}") from error
-    numbers = table.schema.field(COLUMN).type.list_size
+    numbers = schema.field(COLUMN).type.list_size
     if numbers != 2 * len(field.skeleton):
         raise H36MError(
             f"{path}: column {COLUMN} holds {numbers} numbers a row; the {len(field.skeleton)} joints of "
             f"{field.skeleton.name} need {2 * len(field.skeleton)}, x and y in pixels"
         )
-    return table
+    return field.skeleton
 
 
 def read_sequence_detections(data: Path, name: str) -> Iterator[DetectedSequence]:
-    """The detections called `name`, one sequence after the other, without holding them all."""
-    for table in pose_row_groups(detections_path(data, name)):
-        sequence = sequence_of_code(int(sequence_codes(table.slice(0, 1))[0]))
+    """The detections called `name`, one sequence after the other, without holding them all.
+
+    Raises H36MError for a file whose row groups are not whole sequences: one that `h36m detections` did not write.
+    """
+    path = detections_path(data, name)
+    for table in pose_row_groups(path):
+        codes, frames = sequence_codes(table), table.column("frame").to_numpy()
+        sequence = sequence_of_code(int(codes[0]))
+        if np.any(codes != codes[0]) or np.any(frames != np.arange(len(frames))):
+            raise H36MError(
+                f"{path}: the row group of {sequence} is not that sequence alone, frame by frame from 0; bundle the "
+                f"file with `h36m detections RAW --out {data} --add {name}=FILE`"
+            )
         yield DetectedSequence(sequence, pose_array(table, COLUMN))
 
 

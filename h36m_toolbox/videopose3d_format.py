@@ -6,8 +6,6 @@ there that of the file system, is the data set's loop order here.
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +18,12 @@ import numpy as np
 from h36m_toolbox.archive import Kind, RawArchive
 from h36m_toolbox.cdf import read_pose_cdf
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.known_bad import S11_DIRECTIONS
 from h36m_toolbox.pickle_stream import pickled_part
+from h36m_toolbox.positions_npz import write_positions_npz
 from h36m_toolbox.safe_pickle import read_object_npz
-from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBACTIONS, SUBJECTS, Recording, Sequence, recording_of_stem
+from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBACTIONS, Recording, Sequence, recording_of_stem
 from h36m_toolbox.skeletons import H36M_17, H36M_32
 from h36m_toolbox.videopose3d import ground_truth_2d
 
@@ -37,7 +35,6 @@ _METADATA = {
     "num_joints": len(H36M_17),
     "keypoints_symmetry": [list(np.array(side)) for side in (H36M_17.left, H36M_17.right)],  # numpy's integers
 }
-_PROTO_3 = pickle.PROTO + bytes([3])  # what `pickled_part` writes
 
 
 @dataclass(frozen=True)
@@ -140,53 +137,19 @@ def _write(
     sequences = rows = 0
     damaged = []
 
-    def entries() -> Iterator[_Made]:
+    def entries() -> Iterator[tuple[Recording, bytes]]:
         nonlocal sequences, rows
         for item in made:
             sequences, rows = sequences + item.sequences, rows + item.rows
             if item.damage:
                 damaged.append(item.damage)
             else:
-                yield item
+                yield item.recording, item.stream
             if progress:
                 progress(item.recording.views[0])
 
-    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        _write_object(archive, key, _nested_dict(entries()))
-        for name, value in further.items():
-            _write_object(archive, name, [pickled_part([value]).stream])
+    write_positions_npz(path, key, entries(), further)
     return PositionsReport(path, sequences, rows, lacking, tuple(damaged))
-
-
-def _nested_dict(entries: Iterable[_Made]) -> Iterator[bytes]:
-    """The pickled dict subject -> canonical name -> value, piece by piece; subjects without entries have empty ones."""
-    yield pickle.EMPTY_DICT
-    for subject in SUBJECTS:  # a later value takes the place of the empty one, in the same order
-        yield pickled_part([subject]).stream + pickle.EMPTY_DICT + pickle.SETITEM
-    for subject, group in groupby(entries, lambda item: item.recording.subject):
-        yield pickled_part([subject]).stream + pickle.EMPTY_DICT
-        for item in group:
-            yield pickled_part([item.recording.canonical_name]).stream + item.stream + pickle.SETITEM
-        yield pickle.SETITEM
-
-
-def _write_object(archive: zipfile.ZipFile, name: str, value: Iterable[bytes]) -> None:
-    """One member of the npz: an array without dimensions whose only element is the pickled `value`."""
-    before, after = _around_element()
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "|O", "fortran_order": False, "shape": ()})
-        member.write(_PROTO_3 + before)
-        for piece in value:
-            member.write(piece)
-        member.write(after + pickle.STOP)
-
-
-def _around_element() -> tuple[bytes, bytes]:
-    """What the pickle of an object array without dimensions has before and after its element."""
-    element = "the element"
-    stream = pickled_part([np.array(element, dtype=object)]).stream
-    before, after = stream.split(pickle.BINUNICODE + len(element).to_bytes(4, "little") + element.encode())
-    return before, after
 
 
 def read_positions_3d(path: Path) -> dict[Recording, np.ndarray]:

@@ -6,14 +6,18 @@ import os
 import pickle
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from h36m_toolbox import RawArchive, read_labels
+from h36m_toolbox.cli import main
 from h36m_toolbox.detections import (
     DetectedSequence,
     DetectionSource,
@@ -26,9 +30,11 @@ from h36m_toolbox.detections import (
 )
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.pose_tables import pose_array
+from h36m_toolbox.positions_npz import write_positions_2d
 from h36m_toolbox.safe_pickle import read_object_npz, read_plain_pickle
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence
 from h36m_toolbox.skeletons import H36M_16, H36M_17, SH_16
+from h36m_toolbox.videopose3d import read_positions_2d
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")
 SYMMETRY = {"h36m-17": [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]], "sh-16": [[3, 4, 5, 13, 14, 15], [0, 1, 2]]}
@@ -239,3 +245,130 @@ def test_rows_are_those_of_the_files(prepared: Path) -> None:
     table = read_detections(prepared, "cpn")
     assert isinstance(table, pa.Table)
     assert len(table) == 994
+
+
+def detections_command(prepared: Path, data: Path, *words: object) -> Any:
+    return CliRunner().invoke(main, [str(word) for word in ("detections", prepared / "raw", "--out", data, *words)])
+
+
+@pytest.fixture(scope="module")
+def exported(prepared: Path, tmp_path_factory: pytest.TempPathFactory, third_party_folder: Path) -> Path:
+    """DATA made by the command line: detections of every source, and all of them as VideoPose3D's npz."""
+    data = tmp_path_factory.mktemp("exported")
+    cpn = third_party_folder / "data_2d_h36m_cpn_ft_h36m_dbb.npz"
+    sh = third_party_folder / "stacked_hourglass_fined_tuned_240.tar.gz"
+    own = prepared / "detections" / "cpn.parquet"
+    files = ("--cpn", cpn, "--sh", sh, "--add", f"sh_pt={third_party_folder / 'h36m.zip'}", "--add", f"own={own}")
+    names = ("gt", "cpn", "sh", "sh_pt", "own")
+    result = detections_command(prepared, data, *files, *(word for name in names for word in ("--npz", name)))
+    assert result.exit_code == 0, result.output
+    for name in names:
+        assert f"16 sequences in {data / 'detections' / f'data_2d_h36m_{name}.npz'}" in result.output
+    return data / "detections"
+
+
+@pytest.mark.parametrize("name", ["gt", "cpn", "sh", "sh_pt", "own"])
+def test_exported_npz_reads_back_as_the_same_arrays(exported: Path, name: str) -> None:
+    positions = read_positions_2d(exported / f"data_2d_h36m_{name}.npz")
+    count = 0
+    for item in read_sequence_detections(exported.parent, name):
+        found = positions.by_recording[item.sequence.recording][item.sequence.camera]
+        np.testing.assert_array_equal(found, item.joints_2d)
+        count += 1
+    assert sum(map(len, positions.by_recording.values())) == count == 16
+    source, detected = open_detections(name, exported / f"data_2d_h36m_{name}.npz")
+    assert source.skeleton is (SH_16 if name.startswith("sh") else H36M_17)
+    assert sum(len(item.joints_2d) for item in detected) == len(read_detections(exported.parent, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "original"),
+    [
+        ("gt", "golden/data_2d_h36m_gt.npz"),
+        ("cpn", "third_party/data_2d_h36m_cpn_ft_h36m_dbb.npz"),
+        ("sh", "golden/data_2d_h36m_sh_ft_h36m_flat.npz"),
+    ],
+)
+def test_exported_npz_equals_the_official_one(exported: Path, golden_folder: Path, name: str, original: str) -> None:
+    ours = np.load(exported / f"data_2d_h36m_{name}.npz", allow_pickle=True)
+    theirs = np.load(golden_folder.parent / original, allow_pickle=True)
+    positions = ours["positions_2d"].item()
+    flat = {
+        f"{subject}/{stem}/{camera}": view
+        for subject, recordings in positions.items()
+        for stem, views in recordings.items()
+        for camera, view in enumerate(views)
+    }
+    assert len(flat) == 16
+    for key, view in flat.items():
+        subject, stem, camera = key.split("/")
+        expected = theirs[key] if name == "sh" else theirs["positions_2d"].item()[subject][stem][int(camera)]
+        assert view.dtype == expected.dtype
+        if name == "gt":
+            np.testing.assert_allclose(view, expected, rtol=0, atol=0.002)
+        else:
+            np.testing.assert_array_equal(view, expected)
+    official = {"num_joints": 16, "keypoints_symmetry": [[3, 4, 5, 13, 14, 15], [0, 1, 2, 10, 11, 12]]}
+    assert ours["metadata"].item() == (official if name == "sh" else theirs["metadata"].item())
+
+
+def test_exported_npz_names_only_what_numpy_1_can_import(exported: Path) -> None:
+    for path in exported.glob("*.npz"):
+        with zipfile.ZipFile(path) as file:
+            for member in file.namelist():
+                assert b"numpy._core" not in file.read(member)
+
+
+def test_views_without_detections_are_none_in_the_npz(tmp_path: Path) -> None:
+    views = four_views(3, 17)
+    source, detected = open_detections(
+        "own", npz(tmp_path / "d.npz", {"S1": {"Walking 1": [views[0], None, views[2]]}})
+    )
+    write_detections(tmp_path, source, detected, {})
+    assert write_positions_2d(tmp_path, "own", tmp_path / "e.npz") == 2
+    written = read_object_npz(tmp_path / "e.npz")["positions_2d"]["S1"]["Walking 1"]
+    assert [view is None for view in written] == [False, True, False, True]
+
+
+def test_exporting_what_is_not_bundled_leaves_no_file(prepared: Path, tmp_path: Path) -> None:
+    result = detections_command(prepared, tmp_path, "--npz", "hrnet")
+    assert result.exit_code == 1
+    assert "no such detections" in result.output
+    assert "--add hrnet=FILE" in result.output
+    assert not list((tmp_path / "detections").glob("*.npz"))
+
+
+def test_a_damaged_bundle_is_not_exported(exported: Path, tmp_path: Path) -> None:
+    content = (exported / "cpn.parquet").read_bytes()
+    (tmp_path / "detections").mkdir()
+    (tmp_path / "detections" / "cpn.parquet").write_bytes(content[:1000])
+    with pytest.raises(H36MError, match=r"cpn\.parquet: cannot be read as Parquet"):
+        write_positions_2d(tmp_path, "cpn", tmp_path / "e.npz")
+    assert not (tmp_path / "e.npz").exists()
+
+
+def test_a_bundle_whose_row_groups_are_not_sequences_is_refused(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "detections").mkdir()
+    pq.write_table(read_detections(prepared, "cpn"), tmp_path / "detections" / "own.parquet")
+    with pytest.raises(H36MError, match="is not that sequence alone, frame by frame from 0; bundle the file with"):
+        write_positions_2d(tmp_path, "own", tmp_path / "e.npz")
+    assert not (tmp_path / "e.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--add", "hrnet"), "'hrnet' is not NAME=FILE"),
+        (("--add", "=x.csv"), "'=x.csv' is not NAME=FILE"),
+        (("--add", "gt=x.csv"), "there is a gt already"),
+        (("--add", "a=x.csv", "--add", "a=y.csv"), "there is a a already"),
+        (("--cpn", "x.npz", "--add", "cpn=x.csv"), "there is a cpn already"),
+    ],
+)
+def test_names_given_wrongly_or_twice_are_bad_usage(
+    prepared: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    result = detections_command(prepared, tmp_path, *words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not list(tmp_path.iterdir())
