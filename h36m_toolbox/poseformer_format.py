@@ -7,6 +7,7 @@ the coordinates of a 192 x 256 crop. Format: dataprep facts as observed in the p
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,6 @@ from h36m_toolbox.toolbox_format import (
     BoxGeometry,
     ImageFrames,
     PickleReport,
-    SequenceRecords,
     box_geometry,
     camera_record,
     frames_with_images,
@@ -151,16 +151,11 @@ def _image_size(archive: RawArchive, data: Path, sequence: Sequence) -> tuple[in
     if manifest and manifest.images:
         return manifest.width, manifest.height
     if archive.has(sequence, Kind.VIDEO):
-        return video_size(archive.path(sequence, Kind.VIDEO))
+        with suppress(H36MError):  # a video that cannot be read has no image of another size
+            return video_size(archive.path(sequence, Kind.VIDEO))
     return h36m_camera(sequence.subject, sequence.camera).size
 
 
-def _records_of_job(data: Path, without_images: bool, job: _Job) -> SequenceRecords:
-    sequence = job.files.sequence
-    try:
-        poses = job.files.read()
-    except H36MError as error:
-        return SequenceRecords(sequence, [], damage=str(error))
-    images = frames_with_images(data, sequence, without_images)
-    records = poseformer_records(poses, job.cpn, job.size, images, job.video_id)
-    return SequenceRecords(sequence, records, poses.frames - len(records))
+def _records_of_job(data: Path, without_images: bool, poses: SequencePoses, job: _Job) -> list[dict[str, Any]]:
+    images = frames_with_images(data, poses.sequence, without_images)
+    return poseformer_records(poses, job.cpn, job.size, images, job.video_id)

@@ -7,10 +7,10 @@ CHUNYUWANG/H36M-Toolbox, generate_labels.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -134,7 +134,12 @@ def record_ids(sequence: Sequence, frame: int, video_id: int) -> dict[str, Any]:
     }
 
 
-Job = TypeVar("Job")
+class _WithFiles(Protocol):
+    @property
+    def files(self) -> PoseFiles: ...
+
+
+Job = TypeVar("Job", bound=_WithFiles)
 
 
 @dataclass(frozen=True)
@@ -158,16 +163,6 @@ class PickleReport:
         return [f"{name}: {count} poses left out, they have no image" for name, count in self.without_image.items()]
 
 
-@dataclass(frozen=True)
-class SequenceRecords:
-    """The records of one sequence, how many poses had no image, or what went wrong."""
-
-    sequence: Sequence
-    records: list[dict[str, Any]]
-    without_image: int = 0
-    damage: str = ""
-
-
 def write_toolbox_pickle(
     files: list[PoseFiles],
     data: Path,
@@ -186,24 +181,21 @@ def write_toolbox_pickle(
     return stream_records(partial(_records_of_job, data, without_images), work, path, jobs, progress)
 
 
-def _records_of_job(data: Path, without_images: bool, job: _Job) -> SequenceRecords:
-    sequence = job.files.sequence
-    try:
-        poses = job.files.read()
-    except H36MError as error:
-        return SequenceRecords(sequence, [], damage=str(error))
-    records = toolbox_records(poses, frames_with_images(data, sequence, without_images), job.video_id)
-    return SequenceRecords(sequence, records, poses.frames - len(records))
+def _records_of_job(data: Path, without_images: bool, poses: SequencePoses, job: _Job) -> list[dict[str, Any]]:
+    return toolbox_records(poses, frames_with_images(data, poses.sequence, without_images), job.video_id)
 
 
 def stream_records(
-    make: Callable[[Job], SequenceRecords],
+    make: Callable[[SequencePoses, Job], list[dict[str, Any]]],
     work: list[Job],
     path: Path,
     jobs: int,
     progress: Callable[[Sequence], None] | None,
 ) -> PickleReport | None:
-    """Write the records of every job as one pickled list, a part a sequence; None where there is nothing to do."""
+    """Write the records of every job as one pickled list, a part a sequence; None where there is nothing to do.
+
+    `make` turns a job and its poses, read here, into records. A sequence that cannot be read is left out and reported.
+    """
     if not work:
         return None
     without_image: dict[str, int] = {}
@@ -212,19 +204,33 @@ def stream_records(
 
     def parts() -> Iterator[PickledPart]:
         nonlocal done
-        for made, part in map_in_order(partial(_pickled, make), work, jobs):
+        for made in map_in_order(partial(_made, make), work, jobs):
             if made.without_image:
                 without_image[str(made.sequence)] = made.without_image
             damaged.extend([made.damage] if made.damage else [])
-            done += bool(part.count)
+            done += bool(made.part.count)
             if progress:
                 progress(made.sequence)
-            yield part
+            yield made.part
 
     count = write_pickled_list(path, parts())
     return PickleReport(path, count, done, without_image, tuple(damaged))
 
 
-def _pickled(make: Callable[[Job], SequenceRecords], job: Job) -> tuple[SequenceRecords, PickledPart]:
-    made = make(job)
-    return replace(made, records=[]), pickled_part(made.records)
+@dataclass(frozen=True)
+class _Made:
+    """The pickled records of one sequence, how many of its poses have none, or what went wrong."""
+
+    sequence: Sequence
+    part: PickledPart
+    without_image: int = 0
+    damage: str = ""
+
+
+def _made(make: Callable[[SequencePoses, Job], list[dict[str, Any]]], job: Job) -> _Made:
+    try:
+        poses = job.files.read()
+    except H36MError as error:
+        return _Made(job.files.sequence, pickled_part([]), damage=str(error))
+    part = pickled_part(make(poses, job))
+    return _Made(poses.sequence, part, poses.frames - part.count)

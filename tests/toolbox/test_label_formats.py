@@ -98,6 +98,18 @@ def test_formats_say_what_they_lack(prepared: Path, tmp_path: Path) -> None:
         write_format("poseformer", archive, tmp_path, without_images=True)
 
 
+def test_an_unreadable_video_does_not_stop_poseformer(prepared: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for source in (prepared / "raw").rglob("*.cdf"):
+        (raw / source.relative_to(prepared / "raw")).parent.mkdir(parents=True, exist_ok=True)
+        (raw / source.relative_to(prepared / "raw")).symlink_to(source)
+    (raw / "S1" / "Videos").mkdir()
+    (raw / "S1" / "Videos" / "Walking.54138969.mp4").write_bytes(b"no video")
+    (tmp_path / "detections").symlink_to(prepared / "detections")
+    report = write_format("poseformer", RawArchive.open(raw), tmp_path, without_images=True)
+    assert report.files["train"].rows == 238
+
+
 def made_up_poses(sequence: Sequence, frames: int, seed: int = 0) -> SequencePoses:
     rng = np.random.default_rng(seed)
     world = (rng.normal(0, 300, (frames, 32, 3)) + [0, 0, 900]).astype(np.float32)
