@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
@@ -162,11 +161,3 @@ def label_sequences(data: Path, split: str, columns: list[str]) -> Iterator[tupl
 def data_fingerprint(data: Path, split: str) -> str:
     """What identifies the labels a number was computed on: the sha256 of the split's Parquet file."""
     return sha256_of(labels_path(data, split))
-
-
-def filtered(table: pa.Table, **allowed: tuple[str, ...] | None) -> pa.Table:
-    """Rows whose subject, action or camera is among those given by keyword; None or absent keeps all."""
-    for column, words in allowed.items():
-        if words is not None:
-            table = table.filter(pc.is_in(table.column(column).cast(pa.string()), pa.array(words)))
-    return table

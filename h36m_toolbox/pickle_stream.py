@@ -15,7 +15,7 @@ from h36m_toolbox.files import written_whole
 
 # Protocol 3 numbers its memo explicitly, so the memo can start anew with each part; protocol 4 counts implicitly.
 _PROTOCOL = 3
-_HEADER = pickle.PROTO + bytes([_PROTOCOL])
+PICKLE_HEADER = pickle.PROTO + bytes([_PROTOCOL])  # what every stream of `pickled_part` has to stand behind
 
 # numpy 2 writes its private module name, which the numpy 1 of most code in the field cannot import; both read this one.
 _NUMPY_2 = b"cnumpy._core.multiarray\n"
@@ -38,7 +38,7 @@ def write_pickled_list(path: Path, parts: Iterable[PickledPart]) -> int:
     """
     count = 0
     with written_whole(path) as temporary, temporary.open("wb") as file:
-        file.write(_HEADER + pickle.EMPTY_LIST)
+        file.write(PICKLE_HEADER + pickle.EMPTY_LIST)
         for part in parts:
             if part.count:
                 file.write(pickle.MARK + part.stream + pickle.APPENDS)
@@ -59,7 +59,7 @@ def pickled_part(part: list[Any]) -> PickledPart:
         buffer.seek(0)
         buffer.truncate()
         pickler.dump(element)
-        bodies += buffer.getbuffer()[len(_HEADER) : -len(pickle.STOP)]
+        bodies += buffer.getbuffer()[len(PICKLE_HEADER) : -len(pickle.STOP)]
     stream = bytes(bodies)
     for name in _NUMPY_GLOBALS:  # the memo holds each global after its first use, so there is one occurrence a part
         stream = stream.replace(_NUMPY_2 + name, _NUMPY_1 + name, 1)
@@ -69,7 +69,7 @@ def pickled_part(part: list[Any]) -> PickledPart:
 def write_pickled_value(path: Path, value: Any) -> None:
     """Write one small value as a pickle that numpy 1 and 2 read, whole or not at all."""
     with written_whole(path) as temporary:
-        temporary.write_bytes(_HEADER + pickled_part([value]).stream + pickle.STOP)
+        temporary.write_bytes(PICKLE_HEADER + pickled_part([value]).stream + pickle.STOP)
 
 
 def write_object_npy(path: Path, value: Any) -> None:
@@ -78,4 +78,4 @@ def write_object_npy(path: Path, value: Any) -> None:
     holder[()] = value
     with written_whole(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
-        file.write(_HEADER + pickled_part([holder]).stream + pickle.STOP)
+        file.write(PICKLE_HEADER + pickled_part([holder]).stream + pickle.STOP)

@@ -17,11 +17,9 @@ import numpy as np
 from h36m_toolbox.detections import GROUND_TRUTH, bundled_skeleton, detections_path, read_sequence_detections
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
-from h36m_toolbox.pickle_stream import pickled_part
+from h36m_toolbox.pickle_stream import PICKLE_HEADER, pickled_part
 from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS, Recording, Sequence
 from h36m_toolbox.skeletons import H36M_17
-
-_PROTO_3 = pickle.PROTO + bytes([3])  # what `pickled_part` writes
 
 
 def write_positions_npz(
@@ -55,7 +53,7 @@ def _write_object(archive: zipfile.ZipFile, name: str, value: Iterable[bytes]) -
     before, after = _around_element()
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array_header_1_0(member, {"descr": "|O", "fortran_order": False, "shape": ()})
-        member.write(_PROTO_3 + before)
+        member.write(PICKLE_HEADER + before)
         for piece in value:
             member.write(piece)
         member.write(after + pickle.STOP)
