@@ -23,6 +23,7 @@ def setuptools_table() -> dict:
 def test_every_folder_with_modules_is_listed_as_a_package() -> None:
     found = {
         "h36m_toolbox",
+        "h36m_toolbox.commands",
         *(
             f"h36m_toolbox.{folder.relative_to(ROOT).as_posix().replace('/', '.')}"
             for room in ("models", "benchmarks")

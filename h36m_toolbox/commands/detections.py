@@ -1,0 +1,53 @@
+"""`h36m detections`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from h36m_toolbox.commands.options import FILE, FOLDER, NamedFile, progress_bar, say_unpacked
+
+
+@click.command("detections")
+@click.argument("raw", metavar="RAW", type=FOLDER)
+@click.option("--out", "data", metavar="DATA", type=FOLDER, required=True, help="The prepared folder.")
+@click.option("--cpn", type=FILE, help="data_2d_h36m_cpn_ft_h36m_dbb.npz.")
+@click.option("--sh", type=FILE, help="Stacked hourglass: the tar.gz of h5 files, h36m.zip, or data_2d_h36m_sh_*.npz.")
+@click.option(
+    "--add",
+    "added",
+    type=NamedFile(),
+    multiple=True,
+    help="Any of these formats, or a .parquet or .csv of your own (see datasets.md), under your name. Repeatable.",
+)
+@click.option(
+    "--npz",
+    "exported",
+    metavar="NAME",
+    multiple=True,
+    help="Write bundled detections also as VideoPose3D's DATA/detections/data_2d_h36m_NAME.npz. Repeatable.",
+)
+def command(
+    raw: Path, data: Path, added: tuple[tuple[str, Path], ...], exported: tuple[str, ...], **named: Path | None
+) -> None:
+    """Bundle 2D detections: DATA/detections/{gt,cpn,sh,NAME}.parquet. Ground truth always, others from their files."""
+    from h36m_toolbox.archive import POSE_KINDS
+    from h36m_toolbox.detections import bundle_detections
+    from h36m_toolbox.positions_npz import positions_2d_path, write_positions_2d
+    from h36m_toolbox.raw_inputs import open_raw
+
+    files = {name: path for name, path in named.items() if path}
+    for name, path in added:
+        if name == "gt" or name in files:
+            raise click.UsageError(f"--add {name}={path}: there is a {name} already; choose another name")
+        files[name] = path
+    archive = open_raw(raw, data, POSE_KINDS, progress=say_unpacked)
+    with progress_bar("detections") as step:
+        reports = bundle_detections(archive, data, files, step)
+    for report in reports.values():
+        click.echo("\n".join(report.lines()))
+    for name in dict.fromkeys(exported):
+        with progress_bar(f"npz {name}") as step:
+            count = write_positions_2d(data, name, positions_2d_path(data, name), step)
+        click.echo(f"{count} sequences in {positions_2d_path(data, name)}")
