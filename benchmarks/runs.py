@@ -19,6 +19,7 @@ import pyarrow as pa
 from h36m_toolbox import __version__
 from h36m_toolbox.benchmarks.evaluator import check_joints, evaluate
 from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, append_row, read_leaderboard
+from h36m_toolbox.benchmarks.lifting_data import FrameChoice, chosen_frames
 from h36m_toolbox.benchmarks.matching import covered_rows
 from h36m_toolbox.benchmarks.predictions import (
     PREDICTION_COLUMN,
@@ -36,12 +37,16 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
 from h36m_toolbox.labels import data_fingerprint, read_labels
 from h36m_toolbox.models import create_model, load_weights
+from h36m_toolbox.models.registry import model_card
 from h36m_toolbox.pose_tables import KEYS, pose_column, row_keys
-from h36m_toolbox.sequences import SPLITS
-from h36m_toolbox.skeletons import H36M_16, Skeleton
+from h36m_toolbox.sequences import SPLITS, TRAIN_SUBJECTS
+from h36m_toolbox.skeletons import Skeleton
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from h36m_toolbox.models.lifting import Lifting, Normaliser
+    from h36m_toolbox.models.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,16 @@ class BenchResult:
     row: LeaderboardRow
 
 
-def bench(request: BenchRequest, runs: Path) -> BenchResult:
+def bench(request: BenchRequest, runs: Path, processes: Processes | None = None) -> BenchResult | None:
     """Run a model on the frames that the protocol scores, write its predictions, and score them from the file.
 
-    Raises H36MError for missing labels or detections, weights that do not fit, joints that the protocol scores but the
-    model does not predict, predictions that are not finite, and a broken leaderboard; nothing is written then.
+    Where several `processes` share the frames, the first writes and has the result; the others return None. Raises
+    H36MError for missing labels or detections, weights that do not fit, joints that the protocol scores but the model
+    does not predict, predictions that are not finite, and a broken leaderboard; nothing is written then.
     """
     protocol = protocol_of_split(request.protocol, request.split)
-    check_joints(f"model {request.model}", H36M_16, protocol)
+    contract = model_card(request.model).contract(**request.options)
+    check_joints(f"model {request.model}", contract.output_joints, protocol)
     leaderboard = runs / "leaderboard.csv"
     if leaderboard.exists():
         read_leaderboard(leaderboard)  # one that takes no row is refused before the work, not after it
@@ -87,10 +94,11 @@ def bench(request: BenchRequest, runs: Path) -> BenchResult:
     scored = labels.take(covered_rows(labels, row_keys(labels), protocol))
     if not len(scored):
         raise H36MError(f"{request.data}: no labels of the {request.split} split that protocol {protocol.name} scores")
-    detections = read_detections(request.data, request.detections)
-    model = _model(request)
-    predicted, seconds = _predict(model, scored, detections, request)
-    skeleton = predicted_skeleton(predicted, request.model)
+    model, normaliser = _model(request, contract)
+    ran = _predict(model, normaliser, contract, scored, request, processes)
+    if ran is None:
+        return None
+    predicted, seconds = ran
     _check_finite(predicted, scored, request)
     provenance = _provenance(request, protocol, model, seconds, len(scored))
     name = f"{request.model}-{request.detections}-{protocol.name}"
@@ -98,7 +106,7 @@ def bench(request: BenchRequest, runs: Path) -> BenchResult:
     with TemporaryDirectory(prefix=f".{name}.", dir=runs) as parent:
         temporary = Path(parent) / name  # below it, because a temporary directory itself is for its owner's eyes only
         path = temporary / "predictions.parquet"
-        write_predictions(path, _prediction_table(scored, predicted, skeleton), provenance)
+        write_predictions(path, _prediction_table(scored, predicted, contract.output_joints), provenance)
         report = evaluate(read_predictions(path), labels, protocol)
         write_report(temporary, report)
         folder = _placed(temporary, runs, name)
@@ -120,27 +128,6 @@ def write_report(folder: Path, report: Report) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
-def device_named(name: str) -> str:
-    """A torch device; "auto" is CUDA where there is one. H36MError for one that is not there."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).cpu()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise H36MError(f"device {name!r} cannot be used ({reason}); try --device auto") from error
-    return name
-
-
-def predicted_skeleton(predicted: np.ndarray, model: str) -> Skeleton:
-    """The joints of a lifter's output (rows, joints, 3)."""
-    if predicted.shape[1] != len(H36M_16):
-        raise H36MError(f"{model} predicts {predicted.shape[1]} joints; expected the 16 of {H36M_16.name}")
-    return H36M_16
-
-
 def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest) -> None:
     wrong = ~np.isfinite(predicted).all(axis=(1, 2))
     if wrong.any():
@@ -151,28 +138,53 @@ def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest
         )
 
 
-def _model(request: BenchRequest) -> nn.Module:
+def _model(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normaliser]:
+    """The network with its weights, and its units: the checkpoint's, or those of the training set."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         model = create_model(request.model, **request.options)
-    if request.weights is not None:
-        load_weights(model, request.weights)
-    return model
+    saved = load_weights(model, request.weights).normaliser if request.weights else {}
+
+    def training() -> tuple[pa.Table, np.ndarray]:
+        return chosen_frames(request.data, FrameChoice(TRAIN_SUBJECTS), request.detections, contract.input_joints)
+
+    return model, contract.normaliser(training, saved)
 
 
 def _predict(
-    model: nn.Module, scored: pa.Table, detections: pa.Table, request: BenchRequest
-) -> tuple[np.ndarray, float]:
-    """Poses (rows, joints, 3), mm, and the seconds that the network took."""
-    from h36m_toolbox.models.lifting import lifting_inputs, predict
+    model: nn.Module,
+    normaliser: Normaliser,
+    contract: Lifting,
+    scored: pa.Table,
+    request: BenchRequest,
+    processes: Processes | None,
+) -> tuple[np.ndarray, float] | None:
+    """Poses (rows, joints, 3), mm, and the seconds that the network took; None but on the first process."""
+    from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.lifting import predict
+    from h36m_toolbox.models.processes import ALONE
 
-    pixels = match_detections(scored, detections, request.detections, H36M_16.joints)
-    inputs = lifting_inputs(scored, pixels)
+    processes = processes or ALONE
+    mine = scored.slice(*_start_and_length(processes.share(len(scored))))
+    detections = read_detections(request.data, request.detections)
+    pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
+    inputs = normaliser.inputs(mine, pixels)
     start = time.perf_counter()
-    metres = predict(model, inputs, device_named(request.device), request.batch_size)
-    return metres * np.float32(1000), time.perf_counter() - start
+    outputs = predict(model, inputs, device_named(request.device), request.batch_size)
+    outputs = processes.gathered(outputs)
+    seconds = time.perf_counter() - start
+    if outputs.shape[1:] != (len(contract.output_joints), 3):
+        raise H36MError(
+            f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
+            f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
+        )
+    return (normaliser.poses_mm(outputs), seconds) if processes.is_first else None
+
+
+def _start_and_length(rows: slice) -> tuple[int, int]:
+    return rows.start, rows.stop - rows.start
 
 
 def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleton) -> pa.Table:
@@ -183,6 +195,8 @@ def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleto
 
 def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, seconds: float, poses: int) -> Provenance:
     import torch
+
+    from h36m_toolbox.models.devices import device_label, device_named
 
     return Provenance(
         model=request.model,
@@ -203,13 +217,6 @@ def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, sec
         root="relative",
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
-
-
-def device_label(device: str) -> str:
-    """A device as tables show it: "cpu" or the GPU's own name."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def _placed(temporary: Path, runs: Path, name: str) -> Path:

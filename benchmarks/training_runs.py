@@ -1,91 +1,153 @@
-"""A training run: a bundled lifter, its recipe and DATA, in a folder of its own that a second call continues."""
+"""A training run: a lifter, its recipe and DATA, in a folder of its own that a second call continues."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from h36m_toolbox.benchmarks import metrics
-from h36m_toolbox.benchmarks.matching import covered_rows
-from h36m_toolbox.benchmarks.protocols import SEMGCN
-from h36m_toolbox.benchmarks.runs import device_named, protocol_of_split
-from h36m_toolbox.detections import match_detections, read_detections
-from h36m_toolbox.labels import read_labels
+from h36m_toolbox.benchmarks.lifting_data import FrameChoice, chosen_frames
+from h36m_toolbox.files import written_whole
 from h36m_toolbox.models import create_model
-from h36m_toolbox.models.recipes import Recipe, recipe_of
-from h36m_toolbox.pose_tables import row_keys
-from h36m_toolbox.skeletons import H36M_16
+from h36m_toolbox.models.recipes import Recipe, changed
+from h36m_toolbox.models.registry import model_card, recipe_of
+from h36m_toolbox.sequences import ACTIONS, TEST_SUBJECTS, TRAIN_SUBJECTS
+from h36m_toolbox.skeletons import Skeleton
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from h36m_toolbox.models.training import Progress, TrainingResult
+    from h36m_toolbox.models.lifting import Normaliser
+    from h36m_toolbox.models.processes import Processes
+    from h36m_toolbox.models.training import Progress, TrainingResult, Watch
+
+TEST, NONE = "test", "none"
 
 
 @dataclass(frozen=True)
 class TrainRequest:
     """What to train. `changes` replace values of the published recipe, such as {"epochs": 3}.
 
-    `validate`: after each epoch, score the test subjects by frame-wise MPJPE and keep the best, which is the papers'
-    habit; otherwise only the last epoch is kept.
+    `validate_on` "test": after each epoch, score the test subjects by frame-wise MPJPE and keep the best, which is the
+    papers' habit; a training subject: score that one instead, and do not train on it; "none": keep the last epoch only.
     """
 
     model: str
     data: Path
     detections: str = "gt"
     device: str = "auto"
-    validate: bool = True
+    validate_on: str = TEST
+    train_subjects: tuple[str, ...] = TRAIN_SUBJECTS
+    test_subjects: tuple[str, ...] = TEST_SUBJECTS
+    actions: tuple[str, ...] = ACTIONS
+    every: int = 1
     options: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
+    tensorboard: bool = False
 
     @property
     def recipe(self) -> Recipe:
         """The recipe with its changes."""
-        return replace(recipe_of(self.model, self.detections), **self.changes)
+        return changed(recipe_of(self.model, self.detections), self.changes)
+
+    @property
+    def trained_on(self) -> FrameChoice:
+        """The frames that are learnt from."""
+        held_out = () if self.validate_on in (TEST, NONE) else (self.validate_on,)
+        subjects = tuple(subject for subject in self.train_subjects if subject not in held_out)
+        return FrameChoice(subjects, self.actions, self.every)
+
+    @property
+    def validated_on(self) -> FrameChoice | None:
+        """The frames that choose the epoch."""
+        if self.validate_on == NONE:
+            return None
+        subjects = self.test_subjects if self.validate_on == TEST else (self.validate_on,)
+        return FrameChoice(subjects, self.actions, self.every)
 
 
-def train_model(request: TrainRequest, folder: Path, progress: Progress | None = None) -> TrainingResult:
-    """Train into `folder` (`checkpoint_last.pt`, `checkpoint_best.pt`, `log.csv`), going on with what it holds.
+def train_model(
+    request: TrainRequest, folder: Path, progress: Progress | None = None, processes: Processes | None = None
+) -> TrainingResult:
+    """Train into `folder`, going on with what it holds; every process of a run calls this.
 
-    Raises H36MError for missing labels or detections and for a folder of another run.
+    Writes `checkpoint_last.pt`, `checkpoint_best.pt`, `log.csv`, `curves.png` and `train.toml`, which asks for the same
+    run again. Raises H36MError for missing labels or detections and for a folder of another run.
     """
     import torch
 
+    from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.processes import ALONE
     from h36m_toolbox.models.training import train
 
+    processes = processes or ALONE
     recipe, device = request.recipe, device_named(request.device)
-    inputs, targets = lifting_data(request.data, "train", request.detections)
-    validate = _validation(request, device) if request.validate else None
+    contract = model_card(request.model).contract(**request.options)
+    labels, pixels = chosen_frames(request.data, request.trained_on, request.detections, contract.input_joints)
+    normaliser = contract.normaliser(lambda: (labels, pixels), {})
+    inputs, targets = normaliser.inputs(labels, pixels), normaliser.targets(labels)
+    validate = _validation(request, contract.input_joints, contract.output_joints, normaliser, device, processes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = create_model(request.model, **request.options)
-    return train(model, inputs, targets, recipe, folder, device, validate, progress)
+    return train(
+        model,
+        inputs,
+        targets,
+        recipe,
+        folder,
+        device,
+        validate,
+        progress,
+        _pictures(request, folder),
+        normaliser.state(),
+        processes,
+    )
 
 
-def lifting_data(data: Path, split: str, detections: str) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (rows, 16, 2), screen units, and targets (rows, 16, 3), metres, of a split without what SemGCN drops."""
-    from h36m_toolbox.models.lifting import lifting_inputs, lifting_targets
-
-    labels = read_labels(data, split, ["joints_3d_world"])
-    scored = covered_rows(labels, row_keys(labels), protocol_of_split(SEMGCN.name, split))
-    labels = labels.take(scored)
-    pixels = match_detections(labels, read_detections(data, detections), detections, H36M_16.joints)
-    return lifting_inputs(labels, pixels), lifting_targets(labels)
-
-
-def _validation(request: TrainRequest, device: str) -> Callable[[nn.Module], float]:
+def _validation(
+    request: TrainRequest,
+    input_joints: Skeleton,
+    output_joints: Skeleton,
+    normaliser: Normaliser,
+    device: str,
+    processes: Processes,
+) -> Callable[[nn.Module], float] | None:
     from h36m_toolbox.models.lifting import predict
 
-    inputs, targets = lifting_data(request.data, "val", request.detections)
-    root = H36M_16.joints.index(H36M_16.root)
+    if request.validated_on is None:
+        return None
+    labels, pixels = chosen_frames(request.data, request.validated_on, request.detections, input_joints)
+    share = processes.share(len(labels))
+    inputs = normaliser.inputs(labels, pixels)[share]
+    targets = normaliser.poses_mm(normaliser.targets(labels)[share])
+    root = output_joints.joints.index(output_joints.root)
 
     def frame_wise_mpjpe_mm(model: nn.Module) -> float:
-        poses = predict(model, inputs, device)
+        poses = normaliser.poses_mm(predict(model, inputs, device))
         poses[:, root] = 0  # as SemGCN's program: the root row is zeroed, the others stay
-        return float(metrics.mpjpe(poses, targets).mean(dtype=np.float64)) * 1000
+        return float(processes.gathered(metrics.mpjpe(poses, targets)).mean(dtype=np.float64))
 
     return frame_wise_mpjpe_mm
+
+
+def _pictures(request: TrainRequest, folder: Path) -> Watch:
+    from h36m_toolbox.models.recipe_files import recipe_as_toml
+    from h36m_toolbox.models.training import EpochLog
+    from h36m_toolbox.models.training_curves import CURVES, TENSORBOARD, draw_curves, tensorboard_events
+
+    events = tensorboard_events(folder / TENSORBOARD) if request.tensorboard else None
+    asked = recipe_as_toml(request.model, request.detections, request.options, request.recipe)
+
+    def watch(epochs: tuple[EpochLog, ...]) -> None:
+        with written_whole(folder / "train.toml") as path:
+            path.write_text(asked, encoding="utf-8")
+        draw_curves(folder / CURVES, epochs)
+        if events:
+            events(epochs)
+
+    return watch

@@ -30,7 +30,7 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
         name = f"train-{model}-gt"
         weights = str(folder / "runs" / name / "checkpoint_best.pt")
         commands.append(
-            ("train", "--model", model, *where, "--run", name, "--epochs", str(epochs), "--seed", str(seed))
+            ("train", "--model", model, *where, "--name", name, "--epochs", str(epochs), "--seed", str(seed))
         )
         commands += [
             ("bench", "--model", model, *where, "--detections", detected, "--weights", weights)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,12 +26,13 @@ class Checkpoint:
     """Weights by name, without a `module.` prefix, and what else the file tells in plain numbers and words.
 
     `weights_key` is the entry of the file that held the weights, None for a bare state dict. `values` are entries such
-    as epoch, step, lr, error.
+    as epoch, step, lr, error. `normaliser` is what our training measured on its training set, if anything.
     """
 
     state_dict: dict[str, torch.Tensor]
     weights_key: str | None
     values: dict[str, int | float | str]
+    normaliser: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
@@ -43,9 +45,11 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     values = {name: value for name, value in entries.items() if isinstance(value, int | float | str)}
     if _is_state_dict(entries):
         return Checkpoint(_without_module_prefix(entries), None, values)
+    measured = entries.get("normaliser")
+    normaliser = {name: tensor.numpy() for name, tensor in (measured or {}).items()} if _is_state_dict(measured) else {}
     for key in _WEIGHT_KEYS:
         if _is_state_dict(entries.get(key)):
-            return Checkpoint(_without_module_prefix(entries[key]), key, values)
+            return Checkpoint(_without_module_prefix(entries[key]), key, values, normaliser)
     held = f"a dict with {', '.join(map(str, entries))}" if entries else f"an object of type {type(content).__name__}"
     raise H36MError(
         f"{path}: no weights in it; expected a state dict or a dict with {' or '.join(_WEIGHT_KEYS)}, found {held}"

@@ -9,12 +9,19 @@ github.com/garyzhao/SemGCN). Written anew.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from h36m_toolbox.models.batch_norm import BatchNorm
+from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard, PublishedScore
+from h36m_toolbox.models.lifting import screen_lifting
+from h36m_toolbox.models.recipes import Recipe
+from h36m_toolbox.models.registry import checked_options
+from h36m_toolbox.models.standardisation import standard_lifting
 
 
 @dataclass(frozen=True)
@@ -107,20 +114,6 @@ class MaxNormLinear(nn.Linear):
         return F.linear(features, self.weight / torch.linalg.vector_norm(self.weight).clamp(min=1), self.bias)
 
 
-class BiasedBatchNorm(nn.BatchNorm1d):
-    """Batch norm whose running variance averages the biased variance of each batch."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return super().forward(features)
-        with torch.no_grad():
-            variance, mean = torch.var_mean(features, dim=0, correction=0)
-            self.get_buffer("running_mean").lerp_(mean, self.momentum or 0.0)
-            self.get_buffer("running_var").lerp_(variance, self.momentum or 0.0)
-            self.get_buffer("num_batches_tracked").add_(1)
-        return F.batch_norm(features, None, None, self.weight, self.bias, training=True, eps=self.eps)
-
-
 def _activated(features: torch.Tensor, layer: Martinez | LinearStage) -> torch.Tensor:
     return F.dropout(F.relu(features), layer.p_dropout, layer.training)
 
@@ -140,8 +133,75 @@ def _linear(in_features: int, out_features: int, config: MartinezConfig) -> nn.L
 def _batch_norm(config: MartinezConfig) -> nn.Module:
     if not config.batch_norm:
         return nn.Identity()
-    kind = BiasedBatchNorm if config.biased_variance else nn.BatchNorm1d
-    layer = kind(config.linear_size, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+    layer = BatchNorm(
+        config.linear_size, config.batch_norm_eps, config.batch_norm_momentum, biased=config.biased_variance
+    )
     if config.batch_norm_init == "uniform":
         nn.init.uniform_(layer.weight)
     return layer
+
+
+def _build(name: str, base: MartinezConfig, options: dict[str, Any]) -> Martinez:
+    given = checked_options(name, options, MartinezConfig, "joints")
+    joints = given.pop("joints", 16)
+    if joints != 16:  # SemGCN's data: as many joints out, less the root, as in
+        base = replace(base, input_size=2 * joints, output_size=3 * (joints - 1))
+    return Martinez(replace(base, **given))
+
+
+_REPOSITORY = "https://github.com/una-dinosauria/3d-pose-baseline"
+_WEIGQ = "https://github.com/weigq/3d_pose_baseline_pytorch"
+_SEMGCN = "https://github.com/garyzhao/SemGCN"
+_LICENCE = "network written anew, MIT; the authors' weights are not shipped, their terms are on the authors' page"
+_PAPER = "Martinez et al., A simple yet effective baseline for 3d pose, ICCV 2017, arXiv:1705.03098"
+_RECIPE = Recipe(epochs=200, root_in_loss=False)
+
+MARTINEZ_CARD = ModelCard(
+    name="martinez",
+    build=lambda **options: _build("martinez", MARTINEZ_SEMGCN, options),
+    contract=lambda joints=16, **_: screen_lifting(joints),
+    paper=_PAPER,
+    repository=_SEMGCN,
+    weights="https://drive.google.com/drive/folders/1c7Iz6Tt7qbaw0c1snKgcGOD-JGSzuZ4X",
+    licence=_LICENCE,
+    inputs="2D, h36m-16, one frame; SemGCN's copy: screen units in, metres out",
+    parameters=4_288_557,
+    published=(
+        PublishedScore("gt", "semgcn", 44.40, 35.25, f"{_SEMGCN}#results-on-human36m"),
+        PublishedScore("sh", "semgcn", 63.48, 48.15, f"{_SEMGCN}#results-on-human36m"),
+    ),
+    recipes={ANY_DETECTIONS: _RECIPE},
+)
+
+MARTINEZ_WEIGQ_CARD = ModelCard(
+    name="martinez-weigq",
+    build=lambda **options: _build("martinez-weigq", MARTINEZ_WEIGQ, options),
+    contract=lambda **_: standard_lifting(),
+    paper=_PAPER,
+    repository=_WEIGQ,
+    weights=_WEIGQ,
+    licence=_LICENCE,
+    inputs="2D, h36m-16, one frame; the PyTorch port: standard deviations of the training set in and out",
+    parameters=4_291_632,
+    published=(PublishedScore("gt", "martinez-all-frames", 43.0, None, f"{_WEIGQ} (mean of its 15 actions)"),),
+    recipes={ANY_DETECTIONS: _RECIPE},
+)
+
+MARTINEZ_TF_CARD = ModelCard(
+    name="martinez-tf",
+    build=lambda **options: _build("martinez-tf", MARTINEZ_TF, options),
+    contract=lambda **_: standard_lifting(),
+    paper=_PAPER,
+    repository=_REPOSITORY,
+    weights="none that PyTorch reads: the original is TensorFlow; train it here",
+    licence=_LICENCE,
+    inputs="2D, h36m-16, one frame; the TensorFlow original: standard deviations of the training set in and out",
+    parameters=4_291_632,
+    published=(PublishedScore("gt", "martinez", 45.5, None, f"{_WEIGQ} (the original's row; mean of its 15 actions)"),),
+    # Its weights are bounded in the forward pass (max_norm) instead of the gradients.
+    recipes={
+        ANY_DETECTIONS: replace(
+            _RECIPE, staircase=False, clip_norm=None, drop_last=True, epsilon_before_correction=True
+        )
+    },
+)

@@ -1,66 +1,126 @@
-"""The bundled models: who made them, what they take, what was published, and how to build them.
+"""The models by name: the bundled ones, and those that installed packages add to the entry-point group `h36m.models`.
 
-Listing imports no torch; building does.
+An entry point has the model's name and leads to a `cards.ModelCard`; a module is imported when its model is asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard
+from h36m_toolbox.models.recipes import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
+GROUP = "h36m.models"
 
-@dataclass(frozen=True)
-class PublishedScore:
-    """One published figure: errors in mm under a protocol, for 2D `detections` ("gt", "sh")."""
+_BUNDLED = {
+    name: EntryPoint(name, f"h36m_toolbox.models.{place}", GROUP)
+    for name, place in {
+        "martinez": "martinez:MARTINEZ_CARD",
+        "martinez-weigq": "martinez:MARTINEZ_WEIGQ_CARD",
+        "martinez-tf": "martinez:MARTINEZ_TF_CARD",
+        "semgcn": "semgcn:SEMGCN_CARD",
+        "semgcn-nonlocal": "semgcn:SEMGCN_NONLOCAL_CARD",
+    }.items()
+}
 
-    detections: str
-    protocol: str
-    mpjpe_mm: float
-    p_mpjpe_mm: float
-    source: str
+
+def model_names() -> tuple[str, ...]:
+    """The names of all models, sorted. Nothing is imported."""
+    return tuple(sorted(_places()))
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """A bundled model. `build(**options)` makes the network; the options are the fields of its configuration."""
+def model_card(name: str) -> ModelCard:
+    """The card of a model; an H36MError lists the known names, or tells why a package's model cannot be used."""
+    places = _places()
+    if name not in places:
+        raise H36MError(f"no model is called {name}; there are {', '.join(sorted(places))}")
+    place = places[name]
+    try:
+        card = place.load()
+    except Exception as error:  # another package's module may raise anything while it is imported
+        raise H36MError(f"model {name}: {place.value} cannot be imported ({type(error).__name__}: {error})") from error
+    if not isinstance(card, ModelCard) or card.name != name:
+        found = f"the card of {card.name}" if isinstance(card, ModelCard) else type(card).__name__
+        raise H36MError(f"model {name}: {place.value} is {found}, expected a ModelCard of that name")
+    return card
 
-    name: str
-    build: Callable[..., nn.Module]
-    paper: str
-    repository: str
-    weights: str
-    licence: str
-    inputs: str
-    published: tuple[PublishedScore, ...]
-    parameters: int
+
+def _places() -> Mapping[str, EntryPoint]:
+    """The bundled models first: a package cannot put another network under a bundled name."""
+    return {place.name: place for place in entry_points(group=GROUP)} | _BUNDLED
 
 
 def list_models() -> tuple[ModelCard, ...]:
-    """All bundled models, in the order of their names."""
-    return tuple(MODELS[name] for name in sorted(MODELS))
+    """The cards of all models that can be used, in the order of their names."""
+    return tuple(card for card in _cards().values() if isinstance(card, ModelCard))
+
+
+def _cards() -> dict[str, ModelCard | H36MError]:
+    """Every model's card, or why it cannot be used."""
+    found: dict[str, ModelCard | H36MError] = {}
+    for name in model_names():
+        try:
+            found[name] = model_card(name)
+        except H36MError as error:
+            found[name] = error
+    return found
+
+
+def create_model(name: str, **options: Any) -> nn.Module:
+    """A freshly initialised network; an H36MError lists the known names, or the options that the model has."""
+    return model_card(name).build(**options)
+
+
+def recipe_of(model: str, detections: str) -> Recipe:
+    """How a model was trained on these 2D detections, as published."""
+    recipes = model_card(model).recipes
+    if not recipes:
+        raise H36MError(f"model {model} has no recipe, so it cannot be trained here")
+    if detections not in recipes and ANY_DETECTIONS not in recipes:
+        raise H36MError(
+            f"model {model} has no recipe for detections {detections}; it has some for {', '.join(recipes)}"
+        )
+    return recipes.get(detections) or recipes[ANY_DETECTIONS]
+
+
+def checked_options(model: str, options: Mapping[str, Any], config: type, *more: str) -> dict[str, Any]:
+    """The options, if each is a field of the model's configuration or one of `more`; otherwise an H36MError."""
+    known = [*more, *(field.name for field in fields(config) if field.name != "skeleton")]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise H36MError(f"model {model} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    return dict(options)
 
 
 def cards_as_json() -> str:
     """All cards as JSON, without what builds the network."""
-    cards = [{key: value for key, value in asdict(card).items() if key != "build"} for card in list_models()]
+    cards = [
+        {key: value for key, value in asdict(card).items() if key not in ("build", "contract")}
+        for card in list_models()
+    ]
     return json.dumps(cards, indent=1)
 
 
 def cards_as_text() -> str:
     """All cards for a reader: inputs, parameters, published figures and where the weights are."""
-    return "\n\n".join(_card_as_text(card) for card in list_models())
+    return "\n\n".join(
+        _card_as_text(card) if isinstance(card, ModelCard) else f"{name}\n  cannot be used: {card}"
+        for name, card in _cards().items()
+    )
 
 
 def _card_as_text(card: ModelCard) -> str:
     published = [
-        f"{score.mpjpe_mm:.2f} / {score.p_mpjpe_mm:.2f} mm on {score.detections} ({score.protocol}; {score.source})"
+        f"{score.mpjpe_mm:.2f} / {'-' if score.p_mpjpe_mm is None else f'{score.p_mpjpe_mm:.2f}'} mm on "
+        f"{score.detections} ({score.protocol}; {score.source})"
         for score in card.published
     ]
     return "\n".join(
@@ -74,89 +134,3 @@ def _card_as_text(card: ModelCard) -> str:
             f"  licence     {card.licence}",
         )
     )
-
-
-def create_model(name: str, **options: Any) -> nn.Module:
-    """A freshly initialised network; an H36MError lists the known names, or the options that the model has."""
-    if name not in MODELS:
-        raise H36MError(f"no model is called {name}; there are {', '.join(sorted(MODELS))}")
-    return MODELS[name].build(**options)
-
-
-def _checked(name: str, options: dict[str, Any], config: Any) -> dict[str, Any]:
-    known = [field.name for field in fields(config)]
-    unknown = [option for option in options if option not in known]
-    if unknown:
-        raise H36MError(f"model {name} has no option {', '.join(unknown)}; it has {', '.join(known)}")
-    return options
-
-
-def _semgcn(**options: Any) -> nn.Module:
-    from h36m_toolbox.models.semgcn import SemGCN, SemGCNConfig
-
-    return SemGCN(SemGCNConfig(**_checked("semgcn", options, SemGCNConfig)))
-
-
-def _semgcn_non_local(**options: Any) -> nn.Module:
-    return _semgcn(**{"non_local": True, **options})
-
-
-def _martinez(**options: Any) -> nn.Module:
-    from h36m_toolbox.models.martinez import Martinez, MartinezConfig
-
-    return Martinez(MartinezConfig(**_checked("martinez", options, MartinezConfig)))
-
-
-_SEMGCN_REPOSITORY = "https://github.com/garyzhao/SemGCN"
-_SEMGCN_README = f"{_SEMGCN_REPOSITORY}#results-on-human36m"
-_SEMGCN_WEIGHTS = "https://drive.google.com/drive/folders/1c7Iz6Tt7qbaw0c1snKgcGOD-JGSzuZ4X"
-_SEMGCN_PAPER = "Zhao et al., Semantic Graph Convolutional Networks, CVPR 2019, arXiv:1904.03345"
-_SEMGCN_LICENCE = (
-    "network written anew, MIT; the authors' weights are not shipped, their terms are on the authors' page"
-)
-_ONE_FRAME = "2D, h36m-16, one frame"
-
-MODELS = {
-    card.name: card
-    for card in (
-        ModelCard(
-            name="semgcn",
-            build=_semgcn,
-            paper=_SEMGCN_PAPER,
-            repository=_SEMGCN_REPOSITORY,
-            weights=_SEMGCN_WEIGHTS,
-            licence=_SEMGCN_LICENCE,
-            inputs=_ONE_FRAME,
-            published=(PublishedScore("gt", "semgcn", 42.14, 33.53, _SEMGCN_README),),
-            parameters=267_343,
-        ),
-        ModelCard(
-            name="semgcn-nonlocal",
-            build=_semgcn_non_local,
-            paper=_SEMGCN_PAPER,
-            repository=_SEMGCN_REPOSITORY,
-            weights=_SEMGCN_WEIGHTS,
-            licence=_SEMGCN_LICENCE,
-            inputs=_ONE_FRAME,
-            published=(
-                PublishedScore("gt", "semgcn", 40.78, 31.46, _SEMGCN_README),
-                PublishedScore("sh", "semgcn", 61.24, 47.71, _SEMGCN_README),
-            ),
-            parameters=434_703,
-        ),
-        ModelCard(
-            name="martinez",
-            build=_martinez,
-            paper="Martinez et al., A simple yet effective baseline for 3d pose, ICCV 2017, arXiv:1705.03098",
-            repository="https://github.com/una-dinosauria/3d-pose-baseline",
-            weights=_SEMGCN_WEIGHTS,
-            licence=_SEMGCN_LICENCE,
-            inputs=_ONE_FRAME,
-            published=(
-                PublishedScore("gt", "semgcn", 44.40, 35.25, _SEMGCN_README),
-                PublishedScore("sh", "semgcn", 63.48, 48.15, _SEMGCN_README),
-            ),
-            parameters=4_288_557,
-        ),
-    )
-}

@@ -9,15 +9,20 @@ Features are (batch, joints, channels) throughout.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.skeletons import H36M_16, Skeleton
+from h36m_toolbox.models.batch_norm import BatchNorm
+from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard, PublishedScore
+from h36m_toolbox.models.lifting import screen_lifting
+from h36m_toolbox.models.recipes import Recipe
+from h36m_toolbox.models.registry import checked_options
+from h36m_toolbox.skeletons import H36M_16, H36M_17, Skeleton
 
 # The pairs of joints over which the non-local blocks pool, as published.
 POOLED_PAIRS = (
@@ -85,7 +90,7 @@ class GraphConvBlock(nn.Module):
     def __init__(self, in_features: int, out_features: int, mask: torch.Tensor, config: SemGCNConfig) -> None:
         super().__init__()
         self.gconv = SemGraphConv(in_features, out_features, mask)
-        self.bn = NodeBatchNorm(out_features)
+        self.bn = BatchNorm(out_features)
         self.p_dropout = config.p_dropout or 0.0
         if config.batch_norm_init == "uniform":
             nn.init.uniform_(self.bn.weight)
@@ -119,7 +124,7 @@ class SemGraphConv(nn.Module):
         # out for the (2 in x out) one.
         mixing = torch.stack([own, adjacency - own], dim=1).reshape(2 * joints, joints)
         mixed = torch.bmm(mixing.expand(batch, -1, -1), features).reshape(batch * joints, 2 * channels)
-        return torch.addmm(self.bias, mixed, self.W.flatten(0, 1)).reshape(batch, joints, -1)
+        return torch.addmm(self.bias, mixed, self.W.flatten(0, 1)).reshape(batch, joints, self.W.shape[2])
 
 
 class ChannelSemGraphConv(nn.Module):
@@ -159,7 +164,7 @@ class NonLocal(nn.Module):
         self.theta = PointwiseConv(channels, inner)
         self.phi = nn.Sequential(PointwiseConv(channels, inner), PairMaximum(pairs))
         self.concat_project = nn.Sequential(PairScore(inner))
-        norm = NodeBatchNorm(channels)
+        norm = BatchNorm(channels)
         nn.init.zeros_(norm.weight)
         self.W = nn.Sequential(PointwiseConv(inner, channels), norm)
 
@@ -207,13 +212,6 @@ class PairScore(nn.Module):
         return F.relu((theta @ of_theta)[:, :, None] + (phi @ of_phi)[:, None, :])
 
 
-class NodeBatchNorm(nn.BatchNorm1d):
-    """Batch norm of (batch, nodes, channels), with statistics over batch and nodes."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return super().forward(features.flatten(0, 1)).reshape(features.shape)
-
-
 def mask_of(skeleton: Skeleton) -> torch.Tensor:
     """Which joints each joint sees: (joints, joints), true for itself, its parent and its children."""
     mask = torch.eye(len(skeleton), dtype=torch.bool)
@@ -236,3 +234,42 @@ def _pooled_pairs(skeleton: Skeleton) -> torch.Tensor:
             f"{len(skeleton)} joints: use {H36M_16.name} or non_local=False"
         )
     return torch.tensor([skeleton.indices(pair) for pair in POOLED_PAIRS])
+
+
+def _build(name: str, base: SemGCNConfig, options: dict[str, Any]) -> SemGCN:
+    given = checked_options(name, options, SemGCNConfig, "joints")
+    if given.pop("joints", 16) == 17:
+        base = replace(base, skeleton=H36M_17)
+    return SemGCN(replace(base, **given))
+
+
+_PAPER = "Zhao et al., Semantic Graph Convolutional Networks, CVPR 2019, arXiv:1904.03345"
+_REPOSITORY = "https://github.com/garyzhao/SemGCN"
+_RESULTS = f"{_REPOSITORY}#results-on-human36m"
+
+SEMGCN_CARD = ModelCard(
+    name="semgcn",
+    build=lambda **options: _build("semgcn", SemGCNConfig(), options),
+    contract=lambda joints=16, **_: screen_lifting(joints),
+    paper=_PAPER,
+    repository=_REPOSITORY,
+    weights="https://drive.google.com/drive/folders/1c7Iz6Tt7qbaw0c1snKgcGOD-JGSzuZ4X",
+    licence="network written anew, MIT; the authors' weights are not shipped, their terms are on the authors' page",
+    inputs="2D, h36m-16, one frame",
+    parameters=267_343,
+    published=(PublishedScore("gt", "semgcn", 42.14, 33.53, _RESULTS),),
+    # Not published on other detections than ground truth: there it takes the program's default of 100 epochs.
+    recipes={"gt": Recipe(epochs=50), ANY_DETECTIONS: Recipe(epochs=100)},
+)
+
+SEMGCN_NONLOCAL_CARD = replace(
+    SEMGCN_CARD,
+    name="semgcn-nonlocal",
+    build=lambda **options: _build("semgcn-nonlocal", SemGCNConfig(non_local=True), options),
+    parameters=434_703,
+    published=(
+        PublishedScore("gt", "semgcn", 40.78, 31.46, _RESULTS),
+        PublishedScore("sh", "semgcn", 61.24, 47.71, _RESULTS),
+    ),
+    recipes={"gt": Recipe(epochs=30), ANY_DETECTIONS: Recipe(epochs=100)},
+)

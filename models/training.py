@@ -10,20 +10,22 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
 from h36m_toolbox.models.checkpoints import read_torch_file
-from h36m_toolbox.models.recipes import Recipe, learning_rate
+from h36m_toolbox.models.processes import ALONE, Processes
+from h36m_toolbox.models.recipes import Recipe, checked, learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class TrainingResult:
 
 Validate = Callable[[nn.Module], float]  # model -> MPJPE, mm
 Progress = Callable[[int, int, int], None]  # epoch, finished steps of it, all steps of it
+Watch = Callable[[tuple[EpochLog, ...]], None]  # all epochs so far, after each
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
@@ -85,21 +88,26 @@ def training_step(
     targets: torch.Tensor,
     step: int,
     recipe: Recipe,
+    weight: float = 1.0,
 ) -> StepResult:
     """Forward, mean squared error, backward, clipping and Adam step number `step` (from 1) on one batch.
 
     `inputs` are (batch, joints, 2) and `targets` (batch, joints, 3), or both flat. The model must be in train mode.
+    `weight` multiplies the gradients but not the loss told: a process's share of a batch that several share unevenly.
     """
     lr = learning_rate(step, recipe)
     for group in optimizer.param_groups:
         group["lr"] = lr
         if recipe.epsilon_before_correction:
             group["eps"] = 1e-8 / math.sqrt(1 - group["betas"][1] ** step)
-    outputs = model(inputs)
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        outputs = model(inputs)
     first = 0 if recipe.root_in_loss or outputs.ndim == 2 else 1
-    loss = F.mse_loss(outputs[:, first:], targets[:, first:])
+    outputs = outputs[:, first:].to(targets.dtype)
+    # an empty share has no mean, but takes part in the exchange
+    loss = F.mse_loss(outputs, targets[:, first:]) if len(inputs) else outputs.sum()
     optimizer.zero_grad()
-    loss.backward()
+    (loss if weight == 1 else loss * weight).backward()
     bound = math.inf if recipe.clip_norm is None else recipe.clip_norm
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), bound)
     optimizer.step()
@@ -115,20 +123,23 @@ def train(
     device: torch.device | str = "cpu",
     validate: Validate | None = None,
     progress: Progress | None = None,
-    resume: bool = True,
+    watch: Watch | None = None,
+    normaliser: Mapping[str, np.ndarray] | None = None,
+    processes: Processes = ALONE,
 ) -> TrainingResult:
     """Trains `model` in place and writes checkpoints and log.csv to `out_dir` after every epoch.
 
-    `inputs` (poses, joints, 2) and `targets` (poses, joints, 3), float32, lie whole on the device. With `resume` a run
-    that `out_dir` already holds is continued; its recipe may differ in `epochs` only. checkpoint_best.pt is the epoch
-    with the lowest `validate(model)`. An H36MError tells a run that does not match or a loss that is no longer finite.
+    `inputs` (poses, joints, 2) and `targets` (poses, joints, 3), float32, lie whole on the device. A run that `out_dir`
+    already holds is continued; its recipe may differ in `epochs` only. checkpoint_best.pt is the epoch with the lowest
+    `validate(model)`. `normaliser` is what the checkpoints keep of the units. Several `processes` share each batch,
+    with the gradients and batch statistics of the whole one. An H36MError tells a run that does not match or a loss
+    that is no longer finite.
     """
     device = torch.device(device)
+    checked(recipe)
     if len(inputs) != len(targets) or len(inputs) < 2:
         raise H36MError(f"training needs at least two inputs and as many targets; got {len(inputs)} and {len(targets)}")
     model.to(device)
-    if not 0 < recipe.lr < math.inf:
-        raise H36MError(f"the learning rate is {recipe.lr}; it must be a positive number")
     run = _Run(
         model=model,
         optimizer=make_optimizer(model, recipe),
@@ -136,11 +147,13 @@ def train(
         shuffler=torch.Generator().manual_seed(recipe.seed),
         poses=len(inputs),
         data_sha256=_sha256_of_arrays(inputs, targets),
+        normaliser={name: torch.from_numpy(values) for name, values in (normaliser or {}).items()},
+        processes=processes,
     )
     data = torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        epochs = _resumed(run, out_dir / LAST, device) if resume and (out_dir / LAST).exists() else ()
+        epochs = _resumed(run, out_dir / LAST, device) if (out_dir / LAST).exists() else ()
         for epoch in range(len(epochs) + 1, recipe.epochs + 1):
             row = _epoch(run, data, epoch, epochs[-1].step if epochs else 0, progress)
             _finite(row.train_loss, "training loss", epoch)
@@ -148,7 +161,10 @@ def train(
                 with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                     row = replace(row, validation_mpjpe_mm=_finite(float(validate(model)), "validation error", epoch))
             epochs = (*epochs, row)
-            _save(run, epochs, out_dir, device)
+            if processes.is_first:
+                _save(run, epochs, out_dir, device)
+                if watch is not None:
+                    watch(epochs)
             log.info("epoch %d: loss %.6g, validation %.2f mm", epoch, row.train_loss, row.validation_mpjpe_mm)
     validated = any(not math.isnan(row.validation_mpjpe_mm) for row in epochs)
     return TrainingResult(out_dir / LAST, out_dir / BEST if validated else None, epochs)
@@ -164,29 +180,38 @@ class _Run:
     shuffler: torch.Generator
     poses: int
     data_sha256: str
+    normaliser: dict[str, torch.Tensor]
+    processes: Processes
 
 
 def _epoch(
     run: _Run, data: tuple[torch.Tensor, torch.Tensor], epoch: int, step: int, progress: Progress | None
 ) -> EpochLog:
     started = time.perf_counter()
-    run.model.train()
-    order = torch.randperm(run.poses, generator=run.shuffler).to(data[0].device)
+    device = data[0].device
+    model = run.model.train()
+    if run.processes.count > 1:
+        torch.manual_seed(hash((run.recipe.seed, epoch, run.processes.rank)))  # no two processes drop the same
+        model = DistributedDataParallel(model, [device] if device.type == "cuda" else None, broadcast_buffers=False)
+    order = torch.randperm(run.poses, generator=run.shuffler).to(device)
     batches = _batches(order, run.recipe)
-    total = torch.zeros((), dtype=torch.float64, device=data[0].device)  # summed on the device: no wait per step
+    total = torch.zeros((), dtype=torch.float64, device=device)  # summed on the device: no wait per step
     for finished, batch in enumerate(batches, start=1):
-        inputs, targets = (values.index_select(0, batch) for values in data)
-        result = training_step(run.model, run.optimizer, inputs, targets, step + finished, run.recipe)
-        total += result.loss * len(batch)
+        share = batch[run.processes.share(len(batch))]
+        inputs, targets = (values.index_select(0, share) for values in data)
+        weight = len(share) * run.processes.count / len(batch)
+        result = training_step(model, run.optimizer, inputs, targets, step + finished, run.recipe, weight)
+        total += result.loss * len(share)
         if progress is not None:
             progress(epoch, finished, len(batches))
+    if run.processes.count > 1:
+        distributed.all_reduce(total)
     poses = sum(map(len, batches))
-    loss = float(total) / poses
     return EpochLog(
         epoch=epoch,
         step=step + len(batches),
         lr=result.lr,
-        train_loss=loss,
+        train_loss=float(total) / poses,
         validation_mpjpe_mm=math.nan,
         poses_per_s=poses / (time.perf_counter() - started),
     )
@@ -216,6 +241,7 @@ def _save(run: _Run, epochs: tuple[EpochLog, ...], out_dir: Path, device: torch.
         "poses": run.poses,
         "data_sha256": run.data_sha256,
         "epochs": [asdict(row) for row in epochs],
+        "normaliser": run.normaliser,
         "rng": {
             "shuffler": run.shuffler.get_state(),
             "cpu": torch.get_rng_state(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,48 +12,97 @@ from typing import Any
 
 import click
 
-from h36m_toolbox.commands.options import run_options
+from h36m_toolbox.commands.options import FILE, Words, data_options, model_options
+from h36m_toolbox.models.recipes import Recipe, field_types
+
+
+def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """One option for every value of a recipe."""
+    for name, kind in reversed(field_types().items()):
+        option = name.replace("_", "-")
+        told = Recipe.__dataclass_fields__[name].metadata
+        flag = f"--{option}/--no-{option}" if kind is bool else f"--{option}"
+        allowed = kind if told["least"] is None else click.IntRange(told["least"])
+        text = f"{told['help']}  [default: the recipe's]"
+        command = click.option(flag, name, type=allowed, default=None, help=text)(command)
+    return command
 
 
 @click.command("train")
-@click.option("--model", required=True, help="One of `h36m models`.")
-@run_options
-@click.option("--run", "name", help="Folder in RUNS; an unfinished run of that name goes on.  [default: by model]")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
-@click.option("--batch-size", type=click.IntRange(2), help="Instead of the recipe's.")
-@click.option("--lr", type=float, help="Instead of the recipe's.")
-@click.option("--seed", type=int, help="Of the weights, the order of the batches and dropout.")
+@click.option("--model", help="One of `h36m models`.")
+@data_options
+@click.option("--config", type=FILE, help="A TOML file with model, detections, [options] and [recipe].")
+@click.option("--name", help="Folder in RUNS; an unfinished run of that name goes on.  [default: by model]")
 @click.option(
-    "--validate/--no-validate",
-    default=True,
+    "--validate-on",
+    default="test",
     show_default=True,
-    help="Choose the epoch on the test subjects, which is the papers' habit, or keep the last one.",
+    help="Choose the epoch on the test subjects, which is the papers' habit, or on a training subject that is then "
+    "not trained on, such as S8; none: keep the last epoch.",
 )
+@click.option("--train-subjects", type=Words(), help="Learn from these only.")
+@click.option("--test-subjects", type=Words(), help="Validate on these, with --validate-on test.")
+@click.option("--actions", type=Words(), help="Only these actions.")
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Each n-th frame of a sequence.")
+@click.option("--tensorboard", is_flag=True, help="Also write events for TensorBoard.")
+@model_options
+@_recipe_options
 def command(
-    model: str, data: Path, detections: str, device: str, runs: Path, name: str | None, validate: bool, **changes: Any
+    model: str | None,
+    detections: str | None,
+    config: Path | None,
+    runs: Path,
+    name: str | None,
+    options: dict[str, Any],
+    train_subjects: tuple[str, ...] | None,
+    test_subjects: tuple[str, ...] | None,
+    actions: tuple[str, ...] | None,
+    **request: Any,
 ) -> None:
-    """Train by the paper's recipe: RUNS/<run>/checkpoint_{last,best}.pt, log.csv. Resumes what was interrupted."""
-    from h36m_toolbox.benchmarks.training_runs import TrainRequest, train_model
+    """Train by the paper's recipe: RUNS/<run>/checkpoint_{last,best}.pt, log.csv. Resumes what was interrupted.
 
-    given = {option: value for option, value in changes.items() if value is not None}
-    request = TrainRequest(model, data, detections, device, validate, changes=given)
-    folder = runs / (name or f"train-{model}-{detections}")
-    with _epochs(request.recipe.epochs) as step:
-        result = train_model(request, folder, step)
-    for name, epoch in result.notable_epochs.items():
+    On several GPUs, processes or machines: torchrun --nproc-per-node=N -m h36m_toolbox train ...
+    """
+    from h36m_toolbox.benchmarks.training_runs import TrainRequest, train_model
+    from h36m_toolbox.models.processes import joined
+    from h36m_toolbox.models.recipe_files import RecipeFile, read_recipe_file
+
+    file = read_recipe_file(config) if config else RecipeFile("", "", {}, {})
+    changes = {option: request.pop(option) for option in field_types()}
+    chosen = {"train_subjects": train_subjects, "test_subjects": test_subjects, "actions": actions}
+    request |= {option: value for option, value in chosen.items() if value}
+    asked = TrainRequest(
+        model=_one(model, file.model),
+        detections=detections or file.detections or "gt",
+        options={**file.options, **options},
+        changes={**file.recipe, **{option: value for option, value in changes.items() if value is not None}},
+        **request,
+    )
+    folder = runs / (name or f"train-{asked.model}-{asked.detections}")
+    with joined(os.environ) as processes, _epochs(asked.recipe.epochs, processes.is_first) as step:
+        result = train_model(asked, folder, step, processes)
+    if not processes.is_first:
+        return
+    for which, epoch in result.notable_epochs.items():
         error = epoch.validation_mpjpe_mm
         validated = "" if math.isnan(error) else f", validation {error:.2f} mm"
-        click.echo(f"{name}: epoch {epoch.epoch}, loss {epoch.train_loss:.6f}{validated}")
+        click.echo(f"{which}: epoch {epoch.epoch}, loss {epoch.train_loss:.6f}{validated}")
     for path in (result.last, result.best, folder / "log.csv"):
         if path:
             click.echo(f"wrote {path}")
 
 
+def _one(given: str | None, in_file: str) -> str:
+    if not given and not in_file:
+        raise click.UsageError("give --model NAME (see `h36m models`), or --config FILE")
+    return given or in_file
+
+
 @contextmanager
-def _epochs(epochs: int) -> Iterator[Callable[[int, int, int], None]]:
+def _epochs(epochs: int, shown: bool) -> Iterator[Callable[[int, int, int], None]]:
     from tqdm import tqdm
 
-    with tqdm(total=epochs, desc="train", unit="epoch", disable=None, file=sys.stderr) as bar:
+    with tqdm(total=epochs, desc="train", unit="epoch", disable=None if shown else True, file=sys.stderr) as bar:
 
         def step(epoch: int, finished: int, steps: int) -> None:
             bar.n = round(epoch - 1 + finished / steps, 3)

@@ -19,18 +19,19 @@ from synthetic_data import FRAMES, VIEWS, digests, done, h36m, refused
 from h36m_toolbox.benchmarks.leaderboard import read_leaderboard
 from h36m_toolbox.benchmarks.training_runs import TrainRequest, train_model
 from h36m_toolbox.detections import detections_path
-from h36m_toolbox.models.recipes import recipe_of
+from h36m_toolbox.models.registry import recipe_of
 from h36m_toolbox.pose_tables import pose_array
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 POSES = VIEWS * FRAMES  # of S1
-FILES = ["checkpoint_best.pt", "checkpoint_last.pt", "log.csv"]
+FILES = ["checkpoint_best.pt", "checkpoint_last.pt", "curves.png", "log.csv", "train.toml"]
+TOLD = ["checkpoint_best.pt", "checkpoint_last.pt", "log.csv"]
 
 
 def trained(runs: Path, data: Path, *words: object, model: str = "semgcn", name: str = "run") -> str:
     """What `h36m train` on the CPU prints."""
-    return done("train", "--model", model, "--data", data, "--runs", runs, "--run", name, "--device", "cpu", *words)
+    return done("train", "--model", model, "--data", data, "--runs", runs, "--name", name, "--device", "cpu", *words)
 
 
 def checkpoint(folder: Path, which: str = "last") -> dict[str, Any]:
@@ -64,7 +65,7 @@ def test_training_lowers_the_loss_and_writes_checkpoints_and_log(
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [row["step"] for row in rows] == [POSES // 16 * epoch for epoch in (1, 2, 3, 4)]
     assert rows[-1]["train_loss"] < 0.8 * rows[0]["train_loss"]
-    for name in FILES:
+    for name in TOLD:
         assert f"wrote {folder / name}\n" in said
     best = min(rows, key=lambda row: row["validation_mpjpe_mm"])
     for name, row in (("last", rows[-1]), ("best", best)):
@@ -132,7 +133,7 @@ def test_a_folder_of_another_run_is_refused_and_kept(
 ) -> None:
     trained(tmp_path, synthetic_data, "--epochs", 1)
     before = digests(tmp_path)
-    where = ("--data", synthetic_data, "--runs", tmp_path, "--run", "run", "--device", "cpu", "--epochs", 2)
+    where = ("--data", synthetic_data, "--runs", tmp_path, "--name", "run", "--device", "cpu", "--epochs", 2)
     message = refused("train", "--model", model, *where, *words)
     assert f"{tmp_path / 'run' / 'checkpoint_last.pt'}: a run with " in message
     assert found in message
@@ -145,15 +146,20 @@ def test_a_folder_with_a_damaged_checkpoint_is_refused_and_kept(synthetic_data: 
     last = tmp_path / "run" / "checkpoint_last.pt"
     last.write_bytes(last.read_bytes()[:5000])
     before = digests(tmp_path)
-    where = ("--data", synthetic_data, "--runs", tmp_path, "--run", "run", "--device", "cpu", "--epochs", 2)
+    where = ("--data", synthetic_data, "--runs", tmp_path, "--name", "run", "--device", "cpu", "--epochs", 2)
     assert f"{last}: not a PyTorch checkpoint, or a damaged one" in refused("train", "--model", "semgcn", *where)
     assert digests(tmp_path) == before
 
 
 def test_without_validation_there_is_no_best_epoch_and_no_figure(synthetic_data: Path, tmp_path: Path) -> None:
-    said = trained(tmp_path, synthetic_data, "--epochs", 2, "--no-validate")
+    said = trained(tmp_path, synthetic_data, "--epochs", 2, "--validate-on", "none")
     folder = tmp_path / "run"
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint_last.pt", "log.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint_last.pt",
+        "curves.png",
+        "log.csv",
+        "train.toml",
+    ]
     assert all(math.isnan(row["validation_mpjpe_mm"]) for row in log(folder))
     assert said.splitlines()[0] == f"last: epoch 2, loss {log(folder)[-1]['train_loss']:.6f}"
     validated = tmp_path / "validated"
@@ -167,7 +173,7 @@ def test_training_without_validation_needs_no_test_subjects(synthetic_data: Path
     words = ("--model", "semgcn", "--data", data, "--runs", tmp_path / "runs", "--epochs", 1)
     assert "val.parquet: no labels of the val split; run `h36m labels" in refused("train", *words)
     assert not (tmp_path / "runs").exists()
-    done("train", *words, "--no-validate")
+    done("train", *words, "--validate-on", "none")
 
 
 def test_options_change_the_recipe_and_nothing_else(synthetic_data: Path, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import torch
 from fill_weights import fill
 from lifting_goldens import golden
 
+from h36m_toolbox.models.batch_norm import BatchNorm
 from h36m_toolbox.models.martinez import (
     MARTINEZ_SEMGCN,
     MARTINEZ_TF,
     MARTINEZ_WEIGQ,
-    BiasedBatchNorm,
     Martinez,
     MartinezConfig,
 )
@@ -67,7 +67,7 @@ def test_poses_come_out_with_a_zero_root_in_front_of_the_flat_output() -> None:
 
 
 def test_biased_batch_norm_averages_the_biased_variance() -> None:
-    layer = BiasedBatchNorm(1, momentum=0.25)
+    layer = BatchNorm(1, momentum=0.25, biased=True)
     layer(torch.tensor([[0.0], [4.0]]))
     assert float(layer.running_mean) == pytest.approx(0.25 * 2)
     assert float(layer.running_var) == pytest.approx(0.75 * 1 + 0.25 * 4)

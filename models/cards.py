@@ -1,0 +1,49 @@
+"""What the registry knows of a model: who made it, what it takes and gives, how it was trained, what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from h36m_toolbox.models.recipes import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from h36m_toolbox.models.lifting import Lifting
+
+ANY_DETECTIONS = "*"
+
+
+@dataclass(frozen=True)
+class PublishedScore:
+    """One published figure: errors in mm under a protocol, for 2D `detections` ("gt", "sh"); None where not given."""
+
+    detections: str
+    protocol: str
+    mpjpe_mm: float
+    p_mpjpe_mm: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model that `h36m bench` and `h36m train` can run.
+
+    `build(**options)` makes the network and `contract(**options)` says what goes into it and what comes out; the
+    options are plain JSON values. `recipes` has how it was trained on each kind of 2D detections, "*" on any other; a
+    model without recipes cannot be trained here. `parameters` counts those of the network without options.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    contract: Callable[..., Lifting]
+    paper: str
+    repository: str
+    weights: str
+    licence: str
+    inputs: str
+    parameters: int
+    published: tuple[PublishedScore, ...] = ()
+    recipes: Mapping[str, Recipe] | None = None

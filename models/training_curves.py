@@ -1,0 +1,57 @@
+"""A training run's log as pictures: curves.png, and events for TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.files import written_whole
+
+if TYPE_CHECKING:
+    from h36m_toolbox.models.training import EpochLog
+
+CURVES = "curves.png"
+TENSORBOARD = "tensorboard"
+_SERIES = {
+    "train_loss": "training loss",
+    "validation_mpjpe_mm": "validation MPJPE (mm)",
+    "lr": "learning rate",
+    "poses_per_s": "poses/s",
+}
+
+
+def draw_curves(path: Path, epochs: tuple[EpochLog, ...]) -> None:
+    """Loss, validation error, learning rate and speed over the epochs, as a PNG."""
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    numbers = [row.epoch for row in epochs]
+    for place, (name, title) in enumerate(_SERIES.items(), start=1):
+        axes = figure.add_subplot(2, 2, place)
+        axes.plot(numbers, [getattr(row, name) for row in epochs], marker="." if len(epochs) < 30 else "")
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        FigureCanvasAgg(figure).print_png(file)
+
+
+def tensorboard_events(folder: Path) -> Callable[[tuple[EpochLog, ...]], None]:
+    """Writes each epoch's figures as events into `folder`; an H36MError where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise H36MError(f"TensorBoard cannot be used ({error}); pip install 'h36m[tensorboard]'") from error
+
+    def write(epochs: tuple[EpochLog, ...]) -> None:
+        last = epochs[-1]
+        with SummaryWriter(str(folder), purge_step=last.epoch) as writer:  # what a killed run wrote of it goes
+            for name in _SERIES:
+                value = getattr(last, name)
+                if not math.isnan(value):
+                    writer.add_scalar(name, value, last.epoch)
+
+    return write
