@@ -36,6 +36,8 @@ ROOTS = ("relative", "absolute")
 
 # stands where the hash of the weights would, for a freshly initialised network
 UNTRAINED = "untrained"
+# stands for weights, detections and device of predictions that somebody else's program made
+UNKNOWN = "unknown"
 
 _ROW_GROUP = 1 << 16
 
@@ -45,9 +47,9 @@ class Provenance:
     """Where predictions come from: all that is needed to make them again."""
 
     model: str
-    options: dict[str, Any]  # the model's, as given to create_model
-    weights_sha256: str  # or UNTRAINED
-    detections: str  # name of the 2D input, "" for models that see images
+    options: dict[str, Any]  # the model's, as given to create_model; of a foreign file, how it was read
+    weights_sha256: str  # or UNTRAINED, UNKNOWN
+    detections: str  # name of the 2D input, "" for models that see images, or UNKNOWN
     detections_sha256: str
     data_fingerprint: str
     protocol: str  # the one they were made for, "" if none
@@ -86,7 +88,7 @@ def prediction_schema(skeleton: Skeleton) -> pa.Schema:
 def write_predictions(path: Path, table: pa.Table, provenance: Provenance) -> None:
     """Write a table of `prediction_schema` with its provenance, whole or not at all; checked as on reading."""
     _check_provenance(provenance, path)
-    _check_table(table, path)
+    check_table(table, path)
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(asdict(provenance), allow_nan=False)})
     with written_whole(path) as temporary:
         pq.write_table(
@@ -106,11 +108,11 @@ def read_predictions(path: Path) -> Predictions:
         raise H36MError(f"{path}: no such file; expected predictions as Parquet, such as `h36m bench` writes")
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is no UTF-8
         raise H36MError(f"{path}: no readable Parquet file ({error}); write it with write_predictions") from error
     provenance = _provenance_of(table.schema, path)
     _check_provenance(provenance, path)
-    _check_table(table, path)
+    check_table(table, path)
     return Predictions(table, provenance, sha256_of(path), path)
 
 
@@ -140,7 +142,8 @@ def _check_provenance(provenance: Provenance, path: Path) -> None:
         raise H36MError(f"{path}: provenance seconds or poses_per_s is no finite number")
 
 
-def _check_table(table: pa.Table, path: Path) -> None:
+def check_table(table: pa.Table, path: Path) -> None:
+    """An H36MError, beginning with `path`, where a table is none of predictions: columns, keys, NaN, repetitions."""
     try:
         _check_columns(table)
         _check_rows(table)

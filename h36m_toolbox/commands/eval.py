@@ -12,15 +12,49 @@ from h36m_toolbox.commands.options import FILE, FOLDER, THERE
 @click.command("eval")
 @click.argument("predictions", type=FILE)
 @click.option("--data", type=THERE, required=True, help="The prepared folder.")
-@click.option("--protocol", default="videopose3d", show_default=True, help="How frames are scored.")
+@click.option("--protocol", default="videopose3d", show_default=True, help="One of `h36m protocols`, or all.")
 @click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
-@click.option("--out", type=FOLDER, help="Write report.json and per_action.csv there.")
-def command(predictions: Path, data: Path, protocol: str, split: str, out: Path | None) -> None:
-    """Score PREDICTIONS, a Parquet file of poses from any model, under a protocol."""
-    from h36m_toolbox.benchmarks.runs import score, write_report
+@click.option("--joints", default="", metavar="CONVENTION", help="Joint order: h36m-17, h36m-16, multiview-17, ...")
+@click.option("--unit", type=click.Choice(["mm", "m"]), help="Unit, where the file does not say it.")
+@click.option("--root", type=click.Choice(["relative", "absolute"]), help="Default: as the poses look.")
+@click.option("--coordinates", type=click.Choice(["camera", "world"]), help="Default: as the format has it.")
+@click.option("--subtract-root", is_flag=True, help="Make absolute poses relative to their pelvis first.")
+@click.option("--frames", default="", metavar="scored|all|N", help="Frames of an array in label order; every N-th.")
+@click.option("--labels", type=FILE, help="Multi-view label npy of a results pickle. Default: that of DATA.")
+@click.option("--as-stated", is_flag=True, help="Score even where unit, joints, axes or frame order look wrong.")
+@click.option("--model", default="", help="What to call the model. Default: the file's name.")
+@click.option("--out", type=FOLDER, help="Write the report, and the predictions as ours, there.")
+def command(
+    predictions: Path,
+    data: Path,
+    protocol: str,
+    split: str,
+    joints: str,
+    unit: str | None,
+    root: str | None,
+    coordinates: str | None,
+    subtract_root: bool,
+    frames: str,
+    labels: Path | None,
+    as_stated: bool,
+    model: str,
+    out: Path | None,
+) -> None:
+    """Score PREDICTIONS, a file of poses from any model, under a protocol.
 
-    report = score(predictions, data, protocol, split)
-    click.echo(report.to_markdown())
+    Read are Parquet and CSV tables, npz and npy arrays, VideoPose3D's positions and the results pickles of learnable
+    triangulation and ContextPose. What a file does not say of itself is said with options.
+    """
+    from h36m_toolbox.benchmarks.foreign_poses import Facts, Statement
+    from h36m_toolbox.benchmarks.scoring import score_file, score_under_all
+
+    facts = Facts(joints, unit or "", root or "", coordinates or "")
+    statement = Statement(facts, frames, labels, subtract_root, as_stated)
+    if protocol == "all":
+        click.echo(score_under_all(predictions, data, split, statement, model, out).to_markdown())
+        written = ["protocols.csv", "predictions.parquet"]
+    else:
+        click.echo(score_file(predictions, data, protocol, split, statement, model, out).to_markdown())
+        written = ["report.json", "per_action.csv", "predictions.parquet"]
     if out:
-        write_report(out, report)
-        click.echo(f"wrote {out / 'report.json'}, {out / 'per_action.csv'}")
+        click.echo(f"wrote {', '.join(str(out / name) for name in written)}")
