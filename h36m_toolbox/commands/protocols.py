@@ -7,7 +7,7 @@ import click
 
 @click.command("protocols")
 def command() -> None:
-    """Evaluation protocols with every switch written out."""
-    from h36m_toolbox.benchmarks.protocols import protocols_as_text
+    """Evaluation protocols with every switch and the official frames; docs/protocols.md argues about them."""
+    from h36m_toolbox.benchmarks.manifests import protocols_as_text
 
     click.echo(protocols_as_text())
