@@ -4,7 +4,7 @@ DEMO ?= demo-data
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint check packaging bench clean
+.PHONY: demo test lint check bench fuzz pictures clean
 
 demo: .venv/installed
 	$(BIN)/h36m demo $(DEMO)
@@ -34,6 +34,22 @@ bench: .venv/installed
 .venv/test-installed: .venv/installed
 	$(PIP) --editable '.[test]'
 	touch $@
+
+# The readers of other people's files, at depth.
+fuzz: .venv/test-installed
+	$(BIN)/python tests/fuzz/run.py --seconds 3600
+
+# The pictures of the README, from synthetic data.
+pictures: .venv/installed
+	$(BIN)/h36m synth demo-walk/raw --subjects S1,S5,S6,S7,S8,S9 --actions Walking --frames 60
+	$(BIN)/h36m extract demo-walk/raw --out demo-walk/data --subjects S9
+	$(BIN)/h36m detections demo-walk/raw --out demo-walk/data
+	$(BIN)/h36m labels demo-walk/raw --out demo-walk/data
+	$(BIN)/h36m train --model martinez --data demo-walk/data --runs demo-walk/runs --name train --epochs 60
+	$(BIN)/h36m bench --model martinez --data demo-walk/data --runs demo-walk/runs \
+		--weights demo-walk/runs/train/checkpoint_best.pt
+	$(BIN)/h36m view --data demo-walk/data --run "$$(ls -d demo-walk/runs/martinez-* | tail -n 1)" --subject S9 \
+		--action Walking --camera 54138969 --size 300 --downsample 2 --out docs/pictures/walking.gif
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

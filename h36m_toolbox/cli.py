@@ -20,12 +20,15 @@ COMMANDS = (
     "labels",
     "detections",
     "stats",
+    "pelvis",
     "models",
     "train",
     "bench",
     "eval",
     "leaderboard",
+    "report",
     "protocols",
+    "view",
     "doctor",
 )
 

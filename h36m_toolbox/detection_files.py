@@ -31,7 +31,8 @@ class DetectedSequence:
 class DetectionSource:
     """Where detections come from: name in DATA, file and its hash ("" for ground truth), joints in the file's order.
 
-    `notes` are what a user should know about the reading, such as columns that are not used.
+    `notes` are what a user should know about the reading, such as columns that are not used. `step`: the rows of a
+    sequence are its every n-th frame, from frame 0.
     """
 
     name: str
@@ -39,6 +40,7 @@ class DetectionSource:
     sha256: str
     skeleton: Skeleton
     notes: tuple[str, ...] = ()
+    step: int = 1
 
 
 def in_loop_order(found: dict[Sequence, np.ndarray]) -> Iterator[DetectedSequence]:
@@ -71,14 +73,16 @@ def _read_hourglass_tar(path: Path) -> dict[Sequence, np.ndarray]:
                 if sequence and content:
                     names.append(member.name)
                     found[sequence] = _read_hourglass(content.read(), f"{path}: {member.name}")
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, TypeError, ValueError, zlib.error) as error:
         raise H36MError(f"{path}: truncated or no tar archive ({error}); download it again") from error
     _check_hourglass_names(path, names)
     return found
 
 
-# zipfile names encryption with RuntimeError and an unknown compression with NotImplementedError
-_ZIP_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, zlib.error)
+_HDF5_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)  # what h5py makes of damage
+# zipfile: RuntimeError for encryption, NotImplementedError for unknown compression, ValueError for unreadable names
+_ZIP_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, ValueError, zlib.error)
+_MOST_DEFLATED = 1100  # bytes that one byte of a compressed stream can stand for, and a little more
 
 
 def _hourglass_zip_members(path: Path) -> dict[Sequence, str]:
@@ -124,9 +128,11 @@ def _hourglass_sequence(name: str) -> Sequence | None:
 def _read_hourglass(content: bytes, what: str) -> np.ndarray:
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            poses = np.asarray(file["poses"])
-    except (OSError, KeyError) as error:
+            stored = file["poses"]
+            if not isinstance(stored, h5py.Dataset) or stored.shape[1:] != (len(SH_16), 2) or stored.dtype.kind != "f":
+                raise H36MError(f"{what}: poses are {stored}; expected floats (frames, 16, 2) in pixels")
+            if stored.nbytes > _MOST_DEFLATED * len(content):
+                raise H36MError(f"{what}: announces {len(stored):,} frames in {len(content):,} bytes; get it again")
+            return np.asarray(stored).astype(np.float32)
+    except _HDF5_DAMAGE as error:
         raise H36MError(f"{what}: no HDF5 file with a dataset `poses` ({error})") from error
-    if poses.ndim != 3 or poses.shape[1:] != (len(SH_16), 2):
-        raise H36MError(f"{what}: poses are {poses.shape}; expected (frames, 16, 2) in pixels")
-    return poses.astype(np.float32)

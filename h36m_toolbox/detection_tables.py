@@ -2,7 +2,7 @@
 
 Columns: `subject` (S1), `action` (the metadata's name or VideoPose3D's: TakingPhoto or Photo), `subaction` (1 or 2),
 `camera` (54138969), `frame` (from 0), and `x_<joint>`, `y_<joint>` for each joint of a skeleton, by its names, in any
-order; in Parquet also our own `joints_2d`. Rows may come in any order.
+order; in Parquet also our own `joints_2d`. Rows may come in any order. Every frame from the first, or every n-th.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _LAST_FRAME = (1 << 31) - 1  # what the tables' int32 holds
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
 class DetectionTable:
-    """The table read: rows sorted by sequence and frame, frames of each sequence complete from 0.
+    """The table read: rows sorted by sequence and frame, frames of each sequence every `step`-th from 0, no gaps.
 
-    `starts` are the first rows of the sequences in `order`; `notes` say which columns are not used.
+    `starts` are the first rows of the sequences in `order`; `notes` say which columns are not used, and the step.
     """
 
     skeleton: Skeleton
@@ -45,6 +45,7 @@ class DetectionTable:
     order: tuple[Sequence, ...]
     starts: np.ndarray  # (sequences,)
     joints_2d: np.ndarray  # (rows, joints, 2), px float32
+    step: int
 
     def sequences(self) -> Iterator[DetectedSequence]:
         """The detections by sequence, in the data set's loop order."""
@@ -102,28 +103,36 @@ def read_detection_table(path: Path) -> DetectionTable:
     if np.any(order[1:] < order[:-1]):
         keys, joints_2d = keys[order], joints_2d[order]
     codes, starts = np.unique(keys >> 32, return_index=True)
-    _check_frames(path, keys, starts, word, order + first)
-    notes = (f"{path.name}: {', '.join(columns.unused)}: columns without use, left out",) if columns.unused else ()
+    step = _frame_step(path, keys, starts, word, order + first)
+    notes = [f"{path.name}: {', '.join(columns.unused)}: columns without use, left out"] if columns.unused else []
+    notes += [f"{path.name}: one frame in {step}, those that {step} divides"] if step > 1 else []
     order_of_sequences = sequences()
-    return DetectionTable(columns.skeleton, notes, tuple(order_of_sequences[code] for code in codes), starts, joints_2d)
+    in_order = tuple(order_of_sequences[code] for code in codes)
+    return DetectionTable(columns.skeleton, tuple(notes), in_order, starts, joints_2d, step)
 
 
-def _check_frames(path: Path, keys: np.ndarray, starts: np.ndarray, word: str, numbers: np.ndarray) -> None:
-    """Sorted `keys` must be unique and count each sequence's frames from 0; `numbers` are their rows in the file."""
+def _frame_step(path: Path, keys: np.ndarray, starts: np.ndarray, word: str, numbers: np.ndarray) -> int:
+    """The step at which sorted `keys` count each sequence's frames from 0, one for the whole file.
+
+    `numbers` are their rows in the file; H36MError for a frame given twice and for one left out.
+    """
     same = np.flatnonzero(keys[1:] == keys[:-1])
     if len(same):
         here, there = numbers[same[0]], numbers[same[0] + 1]
         raise H36MError(
             f"{path}: {word} {there}: {_named(keys[same[0]])} is already in {word} {here}; expected each frame once"
         )
-    expected = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
-    gaps = np.flatnonzero((keys & 0xFFFFFFFF) != expected)
+    frames = keys & 0xFFFFFFFF
+    step = max(1, int(np.gcd.reduce(frames)))
+    expected = (np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))) * step
+    gaps = np.flatnonzero(frames != expected)
     if len(gaps):
         key, frame = keys[gaps[0]], expected[gaps[0]]
         raise H36MError(
             f"{path}: {word} {numbers[gaps[0]]}: {_named(key)}, but no row has its frame {frame}; frames count from 0 "
-            "without gaps, as many as you have"
+            "without gaps, as many as you have: all, or every n-th with one n for the file"
         )
+    return step
 
 
 def _named(key: np.integer) -> str:
@@ -154,7 +163,7 @@ def _opened_parquet(path: Path) -> Iterator[tuple[_Columns, Iterator[pa.RecordBa
         with pq.ParquetFile(path) as file:
             columns = _columns(path, file.schema_arrow)
             yield columns, file.iter_batches(_BATCH_ROWS, columns=columns.read)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
         raise H36MError(f"{path}: cannot be read as Parquet ({error}); make it again") from error
 
 

@@ -1,6 +1,7 @@
 """2D detections: ground truth, CPN, stacked hourglass, bundled as `DATA/detections/NAME.parquet`, one row a frame.
 
-Arrays keep their whole length, which for detectors is that of the video: more frames than there are poses.
+Arrays keep their whole length, which for detectors is that of the video: more frames than there are poses. A table of
+one's own may hold every n-th frame only.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from h36m_toolbox.archive import POSE_KINDS, Kind, RawArchive
-from h36m_toolbox.cdf import read_pose_cdf
+from h36m_toolbox.archive import Kind, RawArchive
 from h36m_toolbox.detection_files import DetectedSequence, DetectionSource, in_loop_order, read_hourglass
 from h36m_toolbox.detection_tables import read_detection_table
 from h36m_toolbox.errors import H36MError
@@ -31,6 +31,7 @@ from h36m_toolbox.pose_tables import (
     sequence_table,
     table_schema,
 )
+from h36m_toolbox.poses import pose_file_frames, read_pose_file
 from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.skeletons import H36M_17, SH_16, Skeleton
 from h36m_toolbox.tarballs import is_tarball
@@ -43,7 +44,8 @@ COLUMN = "joints_2d"
 class DetectionReport:
     """What was bundled: rows, and by sequence the lengths that differ from the poses'; `missing` have no detections.
 
-    `notes` are those of the source.
+    Lengths are frames; where only every `step`-th has detections, the poses are counted at the same step. `notes` are
+    those of the source.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class DetectionReport:
     lengths: dict[str, dict[str, int]]
     missing: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    step: int = 1
 
     def lines(self) -> list[str]:
         """What to tell a user: notes, sequences without detections, those with fewer than poses, what was written."""
@@ -73,7 +76,7 @@ class DetectionReport:
 def ground_truth_detections(archive: RawArchive) -> Iterator[DetectedSequence]:
     """VideoPose3D's ground-truth 2D of every sequence whose world poses are there."""
     for sequence in archive.sequences([Kind.WORLD]):
-        world = read_pose_cdf(archive.path(sequence, Kind.WORLD), 3)
+        world = read_pose_file(archive.path(sequence, Kind.WORLD), 3)
         yield DetectedSequence(sequence, ground_truth_2d(world, sequence.subject, sequence.camera))
 
 
@@ -88,17 +91,17 @@ def open_detections(name: str, path: Path) -> tuple[DetectionSource, Iterator[De
             f"{path}: no such file; expected a data_2d_h36m_*.npz, a stacked-hourglass .tar.gz or h36m.zip, or a "
             "table of your own, .parquet or .csv"
         )
-    skeleton, notes = SH_16, tuple[str, ...]()
+    skeleton, notes, step = SH_16, tuple[str, ...](), 1
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".csv"):
         table = read_detection_table(path)
-        skeleton, notes, detected = table.skeleton, table.notes, table.sequences()
+        skeleton, notes, step, detected = table.skeleton, table.notes, table.step, table.sequences()
     elif is_tarball(path) or suffix == ".zip":
         detected = read_hourglass(path)
     else:
         positions = read_positions_2d(path)
         skeleton, detected = positions.skeleton, _labelled(positions)
-    return DetectionSource(name, path.name, sha256_of(path), skeleton, notes), detected
+    return DetectionSource(name, path.name, sha256_of(path), skeleton, notes, step), detected
 
 
 def _labelled(positions: Positions2D) -> Iterator[DetectedSequence]:
@@ -143,7 +146,7 @@ def write_detections(
                     f"{source.file}: {item.sequence} has {item.joints_2d.shape[1]} joints; "
                     f"{source.skeleton.name} has {len(source.skeleton)}"
                 )
-            table = sequence_table(item.sequence, np.arange(n), {COLUMN: item.joints_2d}, schema)
+            table = sequence_table(item.sequence, np.arange(n) * source.step, {COLUMN: item.joints_2d}, schema)
             writer.write_table(table, row_group_size=max(1, n))
             lengths[item.sequence] = n
             if progress:
@@ -155,15 +158,16 @@ def write_detections(
             "file": source.file,
             "sha256": source.sha256,
             "skeleton": source.skeleton.name,
+            "step": source.step,
         }
         writer.add_key_value_metadata({"h36m": json.dumps(facts)})
     differing = {
-        str(sequence): {"poses": frames, "detections": lengths[sequence]}
+        str(sequence): {"poses": poses, "detections": lengths[sequence]}
         for sequence, frames in pose_lengths.items()
-        if sequence in lengths and lengths[sequence] != frames
+        if sequence in lengths and lengths[sequence] != (poses := len(range(0, frames, source.step)))
     }
     missing = tuple(str(sequence) for sequence in pose_lengths if sequence not in lengths)
-    report = DetectionReport(path, len(lengths), sum(lengths.values()), differing, missing, source.notes)
+    report = DetectionReport(path, len(lengths), sum(lengths.values()), differing, missing, source.notes, source.step)
     with written_whole(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**facts, **asdict(report), "path": path.name}, indent=1))
     return report
@@ -219,12 +223,19 @@ def _stated_skeleton(path: Path, schema: pa.Schema) -> Skeleton:
 def read_sequence_detections(data: Path, name: str) -> Iterator[DetectedSequence]:
     """The detections called `name`, one sequence after the other, without holding them all.
 
-    Raises H36MError for a file whose row groups are not whole sequences: one that `h36m detections` did not write.
+    Raises H36MError for detections of every n-th frame only, and for a file whose row groups are not whole sequences:
+    one that `h36m detections` did not write.
     """
     path = detections_path(data, name)
     for table in pose_row_groups(path):
         codes, frames = sequence_codes(table), table.column("frame").to_numpy()
         sequence = sequence_of_code(int(codes[0]))
+        step = _step(frames)
+        if step > 1 and np.all(codes == codes[0]):
+            raise H36MError(
+                f"{path}: {sequence} has one frame in {step}; what has no frame numbers of its own needs detections of "
+                "every frame"
+            )
         if np.any(codes != codes[0]) or np.any(frames != np.arange(len(frames))):
             raise H36MError(
                 f"{path}: the row group of {sequence} is not that sequence alone, frame by frame from 0; bundle the "
@@ -246,12 +257,17 @@ def match_detections(labels: pa.Table, detections: pa.Table, name: str, joints: 
     place = np.minimum(np.searchsorted(ordered, wanted), max(len(ordered) - 1, 0))
     found = ordered[place] == wanted if len(ordered) else np.zeros(len(wanted), bool)
     if not found.all():
-        raise H36MError(_missing_detections(labels, found, name))
+        raise H36MError(_missing_detections(labels, found, name, _step(detections.column("frame").to_numpy())))
     rows = place if order is None else order[place]
     return skeleton.select(pose_array(detections, COLUMN)[rows], joints)
 
 
-def _missing_detections(labels: pa.Table, found: np.ndarray, name: str) -> str:
+def _step(frames: np.ndarray) -> int:
+    """The largest number that divides all frame numbers; 1 where there is none to divide."""
+    return max(1, int(np.gcd.reduce(frames))) if len(frames) else 1
+
+
+def _missing_detections(labels: pa.Table, found: np.ndarray, name: str, step: int) -> str:
     codes = sequence_codes(labels)
     lines = []
     for code in np.unique(codes[~found]):
@@ -262,6 +278,7 @@ def _missing_detections(labels: pa.Table, found: np.ndarray, name: str) -> str:
         f"detections {name} lack {int((~found).sum())} of {len(found)} frames of the labels:\n"
         + "\n".join(lines[:8])
         + more
+        + (f"\nthey hold one frame in {step}: score them under a protocol of that frame step, or" if step > 1 else "")
         + "\nbundle complete detections, or leave those sequences out with a protocol that drops them"
     )
 
@@ -271,8 +288,8 @@ def bundle_detections(
 ) -> dict[str, DetectionReport]:
     """Bundle ground truth (where world poses are there) and every named detections file; reports by name."""
     lengths = {
-        sequence: len(read_pose_cdf(archive.path(sequence, Kind.CAMERA), 3))
-        for sequence in archive.sequences(POSE_KINDS)
+        files.sequence: pose_file_frames(files.camera or archive.path(files.sequence, Kind.WORLD), 3)
+        for files in map(archive.pose_files, archive.posed_sequences())
     }
     reports = {}
     if archive.sequences([Kind.WORLD]):

@@ -1,78 +1,66 @@
-"""Videos to frames, named as H36M-Toolbox names them: `images/s_01_act_02_subact_01_ca_01/..._ca_01_000001.jpg`.
+"""Videos to frames, a process a sequence, into any store: H36M-Toolbox's or h36m-fetch's layout, loose or packed.
 
-One sequence is one folder. It is filled under a temporary name and renamed, then a manifest is written, so a run that
-is killed at any moment leaves only whole sequences and the next run goes on from there to the same bytes.
+A sequence's frames are written under a temporary name and renamed, then a manifest is written, so a run that is killed
+at any moment leaves only whole sequences and the next run goes on from there to the same bytes.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import folder_written_whole, written_whole
-from h36m_toolbox.jobs import map_in_order
+from h36m_toolbox.frame_manifests import ImageManifest, manifest_path, read_manifest, write_manifest
+from h36m_toolbox.frame_plans import ALL, FramePlan, PlanSource, crop_rule, frame_plan, selection
+from h36m_toolbox.frame_stores import WHOLE_FRAMES, FrameStore
+from h36m_toolbox.frame_writers import frame_encoder, frames_written_whole, remove_frames, stored_size
+from h36m_toolbox.jobs import Jobs, map_in_order
 from h36m_toolbox.known_bad import UNREADABLE_VIDEOS
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.videos import decoded_frames, jpegs, video_size
+from h36m_toolbox.undistortion import UNDISTORTED_QUALITY
+from h36m_toolbox.video_groups import chosen_frames
+from h36m_toolbox.videos import video_size
 
 # Closer to the decoded video, over all samples, than ffmpeg's -qscale:v 3 (benchmarks/speed/extract_frames.py).
 JPEG_QUALITY = 88
 
 
-def image_name(sequence: Sequence, frame: int) -> str:
-    """File name of a frame that counts from 0; the number in the name counts from 1."""
-    return f"{sequence.folder}_{frame + 1:06d}.jpg"
-
-
 @dataclass(frozen=True)
-class ImageManifest:
-    """What one extracted sequence holds and how it was made; a JSON file under `DATA/manifests/images/`."""
+class Recipe:
+    """How frames are made: which ("every:N", "h36m-fetch" or "all"), into which store, loose or packed.
 
-    folder: str
-    video: str
-    video_bytes: int
-    every: int
-    quality: int
-    subsampling: str
-    width: int
-    height: int
-    decoded_frames: int
-    images: int
-    image_bytes: int
-    problem: str = ""  # why decoding stopped early, if it did
+    `quality` is the JPEG files'; None: 88 for whole frames as filmed, the official 95 for undistorted ones and crops.
+    Raises H36MError for what does not exist.
+    """
 
+    select: str = ALL
+    store: FrameStore = WHOLE_FRAMES
+    quality: int | None = None
+    packed: bool = False
 
-def read_manifest(data: Path, sequence: Sequence) -> ImageManifest | None:
-    """The manifest of a sequence, None where it has not been extracted (or its manifest is unreadable)."""
-    path = _manifest_path(data, sequence)
-    try:
-        return ImageManifest(**json.loads(path.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
-        return None
+    def __post_init__(self) -> None:
+        selection(self.select)
+        crop_rule(self.store)
+        if not 1 <= self.jpeg_quality <= 100:
+            raise H36MError(f"the JPEG quality is 1 to 100; got {self.quality}")
 
-
-def images_on_disk(data: Path, sequence: Sequence) -> list[int]:
-    """Frame numbers (from 0, ascending) whose image file exists, whoever extracted it."""
-    folder = data / "images" / sequence.folder
-    if not folder.is_dir():
-        return []
-    start, end = f"{sequence.folder}_", ".jpg"
-    names = (entry.name for entry in os.scandir(folder))
-    numbers = [name[len(start) : -len(end)] for name in names if name.startswith(start) and name.endswith(end)]
-    return sorted(int(number) - 1 for number in numbers if number.isdigit())
+    @property
+    def jpeg_quality(self) -> int:
+        """The quality, whether it was given or not."""
+        if self.quality is not None:
+            return self.quality
+        return UNDISTORTED_QUALITY if self.store.undistorted or self.store.crop else JPEG_QUALITY
 
 
 @dataclass(frozen=True)
 class _Job:
     sequence: Sequence
     video: Path
+    source: PlanSource | None
 
 
 @dataclass(frozen=True)
@@ -88,58 +76,62 @@ class ExtractedSequence:
 def extract_frames(
     videos: dict[Sequence, Path],
     data: Path,
-    every: int = 1,
-    quality: int = JPEG_QUALITY,
-    jobs: int = 1,
+    recipe: Recipe | None = None,
+    sources: dict[Sequence, PlanSource] | None = None,
+    jobs: Jobs = 1,
     dry_run: bool = False,
     progress: Callable[[ExtractedSequence], None] | None = None,
 ) -> list[ExtractedSequence]:
-    """Write each `every`-th frame of the videos below `data/images`, a process a sequence.
+    """Write the frames of the videos that a recipe (default: all, as the Toolbox names them) asks for, a process a
+    sequence; `sources` (see `plan_sources`) for selections and crops that stand on poses or masks.
 
-    A sequence whose folder is complete for the same video and settings is kept. A video that cannot be decoded is
+    A sequence that is complete for the same video, poses and settings is kept. A video that cannot be decoded is
     reported in its outcome and the others go on; frames decoded before the damage are written.
     """
-    if every < 1 or not 1 <= quality <= 100:
-        raise H36MError(f"every must be 1 or more and quality 1 to 100; got {every} and {quality}")
-    work = [_Job(sequence, video) for sequence, video in videos.items()]
+    recipe = recipe or Recipe()
+    work = [_Job(sequence, video, (sources or {}).get(sequence)) for sequence, video in videos.items()]
     outcomes = []
-    for outcome in map_in_order(partial(_extract, data, every, quality, dry_run), work, jobs):
+    for outcome in map_in_order(partial(_extract, data, recipe, dry_run), work, jobs):
         outcomes.append(outcome)
         if progress:
             progress(outcome)
     return outcomes
 
 
-def _extract(data: Path, every: int, quality: int, dry_run: bool, job: _Job) -> ExtractedSequence:
+def _extract(data: Path, recipe: Recipe, dry_run: bool, job: _Job) -> ExtractedSequence:
     cv2.setNumThreads(1)
-    manifest = read_manifest(data, job.sequence)
-    if manifest and _is_complete(data, job, manifest, every, quality):
+    try:
+        plan = frame_plan(job.source, recipe.select, recipe.store)
+    except H36MError as error:
+        return ExtractedSequence(job.sequence, "failed", None, str(error))
+    manifest = read_manifest(data, job.sequence, recipe.store)
+    if manifest and _is_complete(data, job, recipe, plan, manifest):
         return ExtractedSequence(job.sequence, "kept", manifest, manifest.problem)
     if dry_run:
         return ExtractedSequence(job.sequence, "planned", None)
-    # The manifest vouches for the folder: it goes before the folder changes and comes after.
-    _manifest_path(data, job.sequence).unlink(missing_ok=True)
-    images = data / "images" / job.sequence.folder
-    with folder_written_whole(images) as folder:
-        filled = _fill(folder, job, every, quality)
+    # The manifest vouches for the frames: it goes before they change and comes after.
+    manifest_path(data, job.sequence, recipe.store).unlink(missing_ok=True)
+    filled = _fill(data, job, recipe, plan)
     if filled.decoded == 0:
-        images.rmdir()
+        remove_frames(data, job.sequence, recipe.store)
+    stored = stored_size(data, job.sequence, recipe.store, recipe.packed)
     manifest = ImageManifest(
         folder=job.sequence.folder,
         video=job.video.name,
         video_bytes=job.video.stat().st_size,
-        every=every,
-        quality=quality,
+        select=selection(recipe.select),
+        quality=recipe.jpeg_quality,
         subsampling="4:2:0",
         width=filled.size[0],
         height=filled.size[1],
         decoded_frames=filled.decoded,
-        images=filled.images,
-        image_bytes=filled.image_bytes,
+        images=stored.images if stored else 0,
+        image_bytes=stored.bytes if stored else 0,
         problem=filled.problem,
+        packed=recipe.packed,
+        inputs_sha256=plan.inputs_sha256,
     )
-    with written_whole(_manifest_path(data, job.sequence)) as path:
-        path.write_text(json.dumps(asdict(manifest), indent=1))
+    write_manifest(data, job.sequence, recipe.store, manifest)
     return ExtractedSequence(job.sequence, "written" if filled.decoded else "failed", manifest, filled.problem)
 
 
@@ -147,38 +139,34 @@ def _extract(data: Path, every: int, quality: int, dry_run: bool, job: _Job) -> 
 class _Filled:
     size: tuple[int, int]  # width, height, px; 0, 0 for a video without a frame
     decoded: int
-    images: int
-    image_bytes: int
     problem: str
 
 
-def _fill(folder: Path, job: _Job, every: int, quality: int) -> _Filled:
-    decoded = images = image_bytes = 0
-    size, problem = (0, 0), ""
-    try:
-        size = video_size(job.video)
-        for decoded, jpeg in enumerate(jpegs(decoded_frames(job.video), every, quality), start=1):
-            if jpeg is not None:
-                (folder / image_name(job.sequence, decoded - 1)).write_bytes(jpeg)
-                images, image_bytes = images + 1, image_bytes + len(jpeg)
-    except H36MError as error:
-        problem = str(error)
-    if decoded == 0:
-        return _Filled((0, 0), 0, 0, 0, problem or f"{job.video}: holds no frame")
-    return _Filled(size, decoded, images, image_bytes, problem)
+def _fill(data: Path, job: _Job, recipe: Recipe, plan: FramePlan) -> _Filled:
+    decoded, written, size, problem = 0, 0, (0, 0), ""
+    quality, store = recipe.jpeg_quality, recipe.store
+    with frames_written_whole(data, job.sequence, store, quality, recipe.packed, plan.boxes) as add:
+        try:
+            size = video_size(job.video)
+            encode = frame_encoder(job.sequence, store, quality, plan.boxes)
+            for decoded, frame in enumerate(chosen_frames(job.video, plan.wanted), start=1):
+                if frame is not None:
+                    add(decoded - 1, encode(decoded - 1, frame))
+                    written += 1
+        except H36MError as error:
+            problem = str(error)
+    if decoded == 0 or (problem and not written):
+        return _Filled((0, 0), 0, problem or f"{job.video}: holds no frame")
+    return _Filled(store.crop_size or size, decoded, problem)
 
 
-def _is_complete(data: Path, job: _Job, manifest: ImageManifest, every: int, quality: int) -> bool:
-    made_from = (manifest.video, manifest.video_bytes, manifest.every, manifest.quality)
-    if made_from != (job.video.name, job.video.stat().st_size, every, quality) or not manifest.images:
+def _is_complete(data: Path, job: _Job, recipe: Recipe, plan: FramePlan, manifest: ImageManifest) -> bool:
+    found = (manifest.video, manifest.video_bytes, manifest.select, manifest.quality, manifest.packed)
+    asked = (job.video.name, job.video.stat().st_size, selection(recipe.select), recipe.jpeg_quality, recipe.packed)
+    if found != asked or manifest.inputs_sha256 != plan.inputs_sha256 or not manifest.decoded_frames:
         return False
-    folder = data / "images" / job.sequence.folder
-    sizes = [entry.stat().st_size for entry in os.scandir(folder)] if folder.is_dir() else []
-    return (len(sizes), sum(sizes)) == (manifest.images, manifest.image_bytes)
-
-
-def _manifest_path(data: Path, sequence: Sequence) -> Path:
-    return data / "manifests" / "images" / f"{sequence.folder}.json"
+    stored = stored_size(data, job.sequence, recipe.store, recipe.packed)
+    return stored is not None and (stored.images, stored.bytes) == (manifest.images, manifest.image_bytes)
 
 
 @dataclass(frozen=True)
@@ -189,7 +177,9 @@ class ExtractionSummary:
     failed: int
 
 
-def extraction_summary(outcomes: list[ExtractedSequence], data: Path) -> ExtractionSummary:
+def extraction_summary(
+    outcomes: list[ExtractedSequence], data: Path, store: FrameStore = WHOLE_FRAMES
+) -> ExtractionSummary:
     """Counts, every problem, and where the frames are. The one video that is unreadable in the official release is
     reported but is no failure."""
     lines = []
@@ -206,5 +196,5 @@ def extraction_summary(outcomes: list[ExtractedSequence], data: Path) -> Extract
         if count:
             lines.append(f"{count} sequences {state}")
     images = sum(outcome.manifest.images for outcome in outcomes if outcome.manifest)
-    lines.append(f"{images:,} frames in {data / 'images'}")
+    lines.append(f"{images:,} frames in {store.root(data)}")
     return ExtractionSummary(tuple(lines), failed)

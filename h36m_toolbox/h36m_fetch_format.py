@@ -12,13 +12,12 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from h36m_toolbox.cdf import read_pose_cdf
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
-from h36m_toolbox.frames import images_on_disk, read_manifest
+from h36m_toolbox.frame_manifests import read_manifest
+from h36m_toolbox.frame_stores import stored_frames
+from h36m_toolbox.hdf5_files import hdf5_written_whole
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.known_bad import UNREADABLE_VIDEOS
 from h36m_toolbox.poses import PoseFiles
@@ -147,8 +146,7 @@ def _annotation_path(data: Path, recording: Recording) -> Path:
 def _annotations(files: PoseFiles, data: Path, test_step: int) -> ViewAnnotations | _Outcome:
     sequence = files.sequence
     try:
-        image = read_pose_cdf(files.image, 2)
-        camera, universal = read_pose_cdf(files.camera, 3), read_pose_cdf(files.universal, 3)
+        image, camera, universal = files.read_image(), files.read_camera(), files.read_universal()
     except H36MError as error:
         return _Outcome(sequence, damage=str(error))
     lengths = {"D2": len(image), "D3 mono": len(camera), "D3 mono universal": len(universal)}
@@ -178,7 +176,7 @@ def video_problem(data: Path, sequence: Sequence, last: int) -> str:
     if manifest:
         short = manifest.decoded_frames <= last
         return f"its video gives {manifest.decoded_frames} frames, frame {last} is selected" if short else ""
-    images = images_on_disk(data, sequence)
+    images = stored_frames(data, sequence)
     if not images and (data / "images" / sequence.folder).is_dir():
         return f"{data / 'images' / sequence.folder} is empty, its video gave no frame"
     if not images and sequence in UNREADABLE_VIDEOS:
@@ -190,7 +188,7 @@ def _write_annotations(path: Path, views: list[ViewAnnotations]) -> None:
     sequence = views[0].sequence
     counts = [len(view.frames) for view in views]
     rows = sum(counts)
-    with written_whole(path) as temporary, h5py.File(temporary, "w") as file:
+    with hdf5_written_whole(path) as file:
         file["pose/2d"] = np.concatenate([view.image for view in views])
         file["pose/3d"] = np.concatenate([view.camera for view in views])
         file["pose/3d-univ"] = np.concatenate([view.universal for view in views])

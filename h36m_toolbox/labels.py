@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from h36m_toolbox.completeness import derived_kinds
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of, written_whole
-from h36m_toolbox.frames import read_manifest
+from h36m_toolbox.frame_manifests import read_manifest
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.pose_parquet import open_writer, pose_row_groups, read_pose_parquet
 from h36m_toolbox.pose_tables import (
@@ -27,18 +28,16 @@ from h36m_toolbox.pose_tables import (
 )
 from h36m_toolbox.poses import PoseFiles, SequencePoses
 from h36m_toolbox.selection import in_h36m_fetch
-from h36m_toolbox.sequences import SPLITS, Sequence
+from h36m_toolbox.sequences import FPS, SPLITS, Sequence
 from h36m_toolbox.skeletons import H36M_17, H36M_32
 
 LABEL_FIELDS = (
     PoseField("joints_2d", H36M_17, 2, "px", "image"),
     PoseField("joints_3d_world", H36M_17, 3, "mm", "world"),
     PoseField("joints_3d_camera", H36M_17, 3, "mm", "camera"),
-    PoseField("joints_3d_universal", H36M_17, 3, "mm", "universal camera"),
+    PoseField("joints_3d_universal", H36M_17, 3, "mm", "universal camera", nullable=True),
 )
-LABEL_SCHEMA = table_schema(LABEL_FIELDS, {"h36m": json.dumps({"table": "labels", "version": 1, "fps": 50})}).append(
-    pa.field("in_h36m_fetch", pa.bool_(), nullable=False)
-)
+LABEL_SCHEMA = table_schema(LABEL_FIELDS).append(pa.field("in_h36m_fetch", pa.bool_(), nullable=True))
 _POSE_SOURCES = {
     "joints_2d": "image",
     "joints_3d_world": "world",
@@ -48,15 +47,27 @@ _POSE_SOURCES = {
 
 
 def label_table(poses: SequencePoses) -> pa.Table:
-    """The rows of one sequence, cut to the frames that all of its arrays have."""
+    """The rows of one sequence, cut to the frames that all of its arrays have.
+
+    Without universal poses `joints_3d_universal` and `in_h36m_fetch` are null.
+    """
     n = poses.frames
-    columns = {
-        name: H36M_32.select(getattr(poses, source)[:n], H36M_17.joints) for name, source in _POSE_SOURCES.items()
-    }
-    pose_schema = table_schema(LABEL_FIELDS)
-    table = sequence_table(poses.sequence, np.arange(n), columns, pose_schema)
-    table = table.append_column(LABEL_SCHEMA.field("in_h36m_fetch"), pa.array(in_h36m_fetch(poses)))
-    return table.replace_schema_metadata(LABEL_SCHEMA.metadata)
+    has_universal = poses.universal is not None
+    fields = tuple(field for field in LABEL_FIELDS if has_universal or field.name != "joints_3d_universal")
+    arrays = {field.name: getattr(poses, _POSE_SOURCES[field.name])[:n] for field in fields}
+    columns = {name: H36M_32.select(array, H36M_17.joints) for name, array in arrays.items()}
+    table = sequence_table(poses.sequence, np.arange(n), columns, table_schema(fields))
+    if not has_universal:
+        field = LABEL_SCHEMA.field("joints_3d_universal")
+        table = table.append_column(field, pa.nulls(n, field.type))
+    selected = pa.array(in_h36m_fetch(poses)) if has_universal else pa.nulls(n, pa.bool_())
+    return table.append_column(LABEL_SCHEMA.field("in_h36m_fetch"), selected)
+
+
+def label_metadata(files: list[PoseFiles]) -> dict[str, str]:
+    """What the Parquet file says of itself; `derived`: kinds of poses that RAW lacks, with the sequences concerned."""
+    facts = {"table": "labels", "version": 1, "fps": FPS, "derived": derived_kinds(files)}
+    return {"h36m": json.dumps(facts)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class LabelReport:
     """What `write_labels` wrote for one split, and where lengths disagree.
 
     `cut`: sequences whose arrays differ in length, with each length. `short_videos`: sequences whose extracted video
-    has fewer frames than poses. `damaged`: sequences left out because a file could not be read.
+    has fewer frames than poses. `damaged`: sequences left out because a file could not be read. `without_universal`:
+    sequences whose columns `joints_3d_universal` and `in_h36m_fetch` are null.
     """
 
     path: Path
@@ -73,12 +85,21 @@ class LabelReport:
     cut: dict[str, dict[str, int]]
     short_videos: dict[str, dict[str, int]]
     damaged: tuple[str, ...]
+    without_universal: tuple[str, ...] = ()
 
     def differences(self) -> list[str]:
-        """One line for each sequence whose lengths disagree."""
+        """One line for each sequence whose lengths disagree, one for all that lack universal poses."""
         cut = [f"{name}: cut to {found['kept']} frames, it has {_listed(found)}" for name, found in self.cut.items()]
         short = [f"{name}: fewer images than poses, {_listed(found)}" for name, found in self.short_videos.items()]
-        return cut + short
+        return cut + short + ([self._without_universal()] if self.without_universal else [])
+
+    def _without_universal(self) -> str:
+        first, count = self.without_universal[0], len(self.without_universal)
+        which = first if count == 1 else f"{count} sequences ({first}, ...)"
+        return (
+            f"{which}: D3_Positions_mono_universal is not there and cannot be derived; "
+            "joints_3d_universal and in_h36m_fetch are null"
+        )
 
 
 def _listed(lengths: dict[str, int]) -> str:
@@ -90,7 +111,8 @@ def write_labels(
 ) -> LabelReport | None:
     """Stream the label table of a split to `DATA/labels/parquet/<split>.parquet`; None where there is none of it.
 
-    Rows are cut to the shortest of a sequence's pose arrays. Sequences with a damaged file are left out and reported.
+    Poses that are not there are derived, which the file's metadata say (`label_metadata`). Rows are cut to the shortest
+    of a sequence's pose arrays. Sequences with a damaged file are left out and reported.
     Memory stays at a few sequences.
     """
     work = [item for item in files if item.sequence.subject in SPLITS[split]]
@@ -101,7 +123,8 @@ def write_labels(
     cut: dict[str, dict[str, int]] = {}
     short_videos: dict[str, dict[str, int]] = {}
     damaged: list[str] = []
-    with written_whole(path) as temporary, open_writer(temporary, LABEL_SCHEMA) as writer:
+    schema = LABEL_SCHEMA.with_metadata(label_metadata(work))
+    with written_whole(path) as temporary, open_writer(temporary, schema) as writer:
         for item, result in zip(work, map_in_order(_read_rows, work, jobs), strict=True):
             if isinstance(result, str):
                 damaged.append(result)
@@ -117,7 +140,8 @@ def write_labels(
                     short_videos[str(item.sequence)] = lengths
             if progress:
                 progress(item.sequence)
-    return LabelReport(path, count, rows, cut, short_videos, tuple(damaged))
+    without = tuple(str(item.sequence) for item in work if item.universal is None)
+    return LabelReport(path, count, rows, cut, short_videos, tuple(damaged), without)
 
 
 def _read_rows(files: PoseFiles) -> tuple[pa.Table, dict[str, int]] | str:

@@ -6,15 +6,15 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pyarrow.compute as pc
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
-from h36m_toolbox.labels import label_sequences
+from h36m_toolbox.hdf5_files import hdf5_written_whole
+from h36m_toolbox.labels import label_sequences, labels_path
 from h36m_toolbox.pose_tables import pose_array, pose_field
-from h36m_toolbox.sequences import Recording
+from h36m_toolbox.sequences import TRAIN_SUBJECTS, Recording
 
 # ContextPose's limbs, in its order: (0,1) (1,2) (2,6) (5,4) (4,3) (3,6) (6,7) (7,8) (8,16) (9,16) (8,12) (11,12)
 # (10,11) (8,13) (13,14) (14,15) of the multi-view 17 joints.
@@ -63,10 +63,20 @@ def training_limb_lengths(data: Path, selection: str = "h36m-fetch") -> dict[str
             continue
         seen.add(sequence.recording)
         if selection == "h36m-fetch":
+            if rows.column("in_h36m_fetch").null_count:
+                raise H36MError(
+                    f"{sequence} has no universal poses, by which h36m-fetch selects: get their archive and make the "
+                    "labels again, or take every instant with `h36m stats --select all`"
+                )
             rows = rows.filter(pc.field("in_h36m_fetch"))
         joints = pose_field(rows.schema, "joints_3d_world").skeleton.joints
         lengths = limb_lengths(pose_array(rows, "joints_3d_world"), joints)
         by_subject.setdefault(sequence.subject, []).append(lengths)
+    if not by_subject:
+        raise H36MError(
+            f"{labels_path(data, 'train')}: has no training subject ({', '.join(TRAIN_SUBJECTS)}), on which the "
+            "statistics are taken; make the labels again with at least one"
+        )
     return {subject: np.concatenate(parts) for subject, parts in by_subject.items()}
 
 
@@ -85,7 +95,7 @@ def write_limb_statistics(data: Path, by_subject: dict[str, np.ndarray]) -> tupl
     """Write ContextPose's h5 (`mean`, `std`) and a table per subject and limb below `DATA/stats`; their paths."""
     columns = {subject: limb_statistics(lengths) for subject, lengths in _with_all(by_subject).items()}
     statistics = data / "stats" / "mean_and_std_limb_length.h5"
-    with written_whole(statistics) as temporary, h5py.File(temporary, "w") as file:
+    with hdf5_written_whole(statistics) as file:
         file["mean"] = columns["all"].mean
         file["std"] = columns["all"].std
     table = data / "stats" / "limb_lengths.csv"

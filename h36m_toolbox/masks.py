@@ -101,7 +101,10 @@ def _box_of_chunks(mask: h5py.h5d.DatasetID, chunk: tuple[int, int]) -> _Box | N
     parts = []
     rows: dict[int, bytes] = {}  # by offset: the row that a chunk further right has, most often in its first line
     for i in reversed(range(count)):
-        left, top = mask.get_chunk_info(i).chunk_offset
+        info = mask.get_chunk_info(i)
+        left, top = info.chunk_offset
+        if info.size > 2 * chunk[0] * chunk[1] * mask.dtype.itemsize:  # deflate never doubles anything
+            raise ValueError(f"a mask announces {info.size:,} compressed bytes")
         skipped_filters, stream = mask.read_direct_chunk((left, top))
         if skipped_filters:
             return None

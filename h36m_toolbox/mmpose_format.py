@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from h36m_toolbox.cameras import h36m_cameras
-from h36m_toolbox.cdf import read_pose_cdf
+from h36m_toolbox.crops import MMPOSE_MARGIN, joint_centers_and_sides
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames import read_manifest
+from h36m_toolbox.frame_manifests import read_manifest
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.known_bad import UNREADABLE_VIDEOS
+from h36m_toolbox.mmpose_images import mmpose_image_name, read_view_images
 from h36m_toolbox.npz_stream import StreamedArray, write_npz
 from h36m_toolbox.pickle_stream import write_pickled_value
 from h36m_toolbox.poses import PoseFiles
@@ -28,7 +29,6 @@ from h36m_toolbox.skeletons import H36M_17, H36M_32
 
 RATES = (1, 5)  # 50 and 10 frames a second, the two that mmpose's configurations name
 NPZ_NAMES = {"train": "h36m_train.npz", "val": "h36m_test.npz"}
-_BOX_MARGIN = 1.2
 _SCALE_PX = 200
 
 
@@ -96,7 +96,7 @@ def write_mmpose(
     metres and 1; beside them `joint{2d,3d}{,_rel}_stats.pkl`, mean and population std of the training rows.
 
     Frames are counted on the D2 file; a shorter 3D file or video cuts them. A view whose video has no frame (the one
-    that is unreadable as distributed, or 0 in the extraction's manifest) is left out. With `misaligned_as_official` it
+    that is unreadable as distributed, or 0 in the manifest of its frames) is left out. With `misaligned_as_official` it
     is as in the official script: frames without a video lack their names but keep their rows, so that every later
     name belongs to another row (548,819 names and 550,644 rows in the real test file).
 
@@ -162,16 +162,14 @@ def _read_views(
 
 def _read_view(data: Path, misaligned: bool, files: PoseFiles) -> _View | str:
     try:
-        image, camera = read_pose_cdf(files.image, 2), read_pose_cdf(files.camera, 3)
+        image, camera = files.read_image(), files.read_camera()
     except H36MError as error:
         return str(error)
     lengths = {"D2": len(image), "D3 mono": len(camera)}
     kept = min(lengths.values())
-    manifest = read_manifest(data, files.sequence)
-    if files.sequence in UNREADABLE_VIDEOS:
-        lengths["video"] = 0
-    elif manifest:
-        lengths["video"] = manifest.decoded_frames
+    video = _video_frames(data, files.sequence, kept)
+    if video is not None:
+        lengths["video"] = video
     named = min(lengths.values())
     if not misaligned:
         kept = named
@@ -179,17 +177,28 @@ def _read_view(data: Path, misaligned: bool, files: PoseFiles) -> _View | str:
     return _View(files.sequence, joints_2d, joints_3d, range(named), lengths)
 
 
+def _video_frames(data: Path, sequence: Sequence, poses: int) -> int | None:
+    """Frames of a view's video as far as they are known, from mmpose's images or from the extraction."""
+    if sequence in UNREADABLE_VIDEOS:
+        return 0
+    images = read_view_images(data, sequence)
+    if images and images.source == "decode" and images.decoded_frames < poses:
+        return images.decoded_frames  # decoding stops at the last pose, so a larger number tells nothing
+    manifest = read_manifest(data, sequence)
+    return manifest.decoded_frames if manifest else None
+
+
 def _write_split(path: Path, views: list[_View], rate: int, damaged: tuple[str, ...]) -> MmposeReport:
     parts = [view.every(rate) for view in views if len(view.image)]
     rows, names = sum(len(part.image) for part in parts), sum(len(part.named) for part in parts)
     # a text array is as wide as its longest name
-    width = max((len(_image_name(part.sequence, 0)) for part in parts if part.named), default=1)
+    width = max((len(mmpose_image_name(part.sequence, 0)) for part in parts if part.named), default=1)
     number, text = np.dtype(np.float64), np.dtype(f"<U{width}")
     write_npz(
         path,
         [
             StreamedArray("imgname", text, (names,), (_image_names(part, text) for part in parts)),
-            StreamedArray("center", number, (rows, 2), (_centers_and_sides(part.image)[0] for part in parts)),
+            StreamedArray("center", number, (rows, 2), (joint_centers_and_sides(part.image)[0] for part in parts)),
             StreamedArray("scale", number, (rows,), (_scales(part.image) for part in parts)),
             StreamedArray("part", number, (rows, 17, 3), (_with_ones(part.image) for part in parts)),
             StreamedArray("S", number, (rows, 17, 4), (_with_ones(_metres(part.camera)) for part in parts)),
@@ -208,23 +217,12 @@ def _cuts(views: list[_View]) -> dict[str, dict[str, int]]:
     }
 
 
-def _image_name(sequence: Sequence, frame: int) -> str:
-    view = f"{sequence.subject}_{sequence.recording.stem.replace(' ', '_')}.{sequence.camera}"
-    return f"{sequence.subject}/{view}/{view}_{frame + 1:06d}.jpg"
-
-
 def _image_names(view: _View, text: np.dtype) -> np.ndarray:
-    return np.array([_image_name(view.sequence, frame) for frame in view.named], text)
-
-
-def _centers_and_sides(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (frames, 2) and longer side (frames,) of the tight box around joints (frames, 17, 2), px float64."""
-    low, high = image.min(axis=1).astype(np.float64), image.max(axis=1).astype(np.float64)
-    return (low + high) / 2, (high - low).max(axis=1)
+    return np.array([mmpose_image_name(view.sequence, frame) for frame in view.named], text)
 
 
 def _scales(image: np.ndarray) -> np.ndarray:
-    return _centers_and_sides(image)[1] * _BOX_MARGIN / _SCALE_PX
+    return joint_centers_and_sides(image)[1] * MMPOSE_MARGIN / _SCALE_PX
 
 
 def _metres(poses: np.ndarray) -> np.ndarray:

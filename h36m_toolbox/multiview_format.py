@@ -15,6 +15,7 @@ import numpy as np
 
 from h36m_toolbox.archive import Kind, RawArchive
 from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.crops import squared_boxes
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.h36m_fetch_format import video_problem
 from h36m_toolbox.jobs import map_in_order
@@ -42,18 +43,6 @@ ROW_DTYPE = np.dtype(
         ("bbox_by_camera_tlbr", np.int16, (len(CAMERA_IDS), 4)),  # top, left, bottom, right; all 0: no such view
     ]
 )
-
-
-def squared_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Boxes top, left, bottom, right (n, 4), px, with the shorter side grown to the longer about the same centre.
-
-    The new low edge is rounded half to even, as Python 3 rounds. Boxes may leave the image.
-    """
-    starts, sizes = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    side = sizes.max(axis=1, keepdims=True)
-    grown = np.rint((boxes[:, :2] + boxes[:, 2:]) / 2 - side / 2).astype(boxes.dtype)
-    starts = np.where(sizes < side, grown, starts)
-    return np.concatenate([starts, starts + side], axis=1)
 
 
 def camera_array() -> np.ndarray:
@@ -234,7 +223,7 @@ def _why_missing(poses: SequencePoses, data: Path, test_step: int) -> str:
 
 
 def _kept_frames(poses: SequencePoses, test_step: int) -> np.ndarray:
-    return np.flatnonzero(kept_by_h36m_fetch(poses.sequence.subject, poses.universal, test_step))
+    return np.flatnonzero(kept_by_h36m_fetch(poses.sequence.subject, poses.universal_poses(), test_step))
 
 
 def recording_rows(views: list[SequencePoses], boxes: dict[str, np.ndarray], test_step: int = TEST_STEP) -> np.ndarray:

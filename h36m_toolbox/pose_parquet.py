@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.pose_tables import KEYS
+from h36m_toolbox.pose_tables import KEYS, column_metadata
 
 
 def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A Parquet writer for pose tables: the mantissas of coordinates compress only when their bytes are split."""
+    """A Parquet writer for pose tables: the mantissas of coordinates compress only when their bytes are split.
+
+    The file's metadata say under `columns` what the pose columns hold.
+    """
     poses = [f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)]
-    return pq.ParquetWriter(
+    writer = pq.ParquetWriter(
         path,
         schema,
         compression="zstd",
@@ -25,6 +28,8 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         use_byte_stream_split=poses,
         write_statistics=[name for name in schema.names if name in KEYS],
     )
+    writer.add_key_value_metadata(column_metadata(schema))
+    return writer
 
 
 def read_pose_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -51,5 +56,5 @@ def _opened(path: Path, columns: list[str] | None) -> Iterator[tuple[pq.ParquetF
             if absent:
                 raise H36MError(f"{path}: lacks the column {', '.join(absent)}; it has {', '.join(names)}")
             yield file, None if columns is None else [*KEYS, *(name for name in columns if name not in KEYS)]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
         raise H36MError(f"{path}: cannot be read as Parquet ({error}); make it again") from error

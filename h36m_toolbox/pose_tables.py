@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.sequences import ACTION_IDS, CAMERA_IDS, Sequence
@@ -41,18 +42,29 @@ class PoseField:
     dims: int
     unit: str  # "mm" or "px"
     frame: str  # "world", "camera", "universal camera", "image"
+    nullable: bool = False  # rows may have no pose
 
     @property
     def arrow(self) -> pa.Field:
         """The Arrow field, float32, with joints, unit and frame as its metadata."""
         metadata = {"joints": json.dumps(self.skeleton.joints), "unit": self.unit, "coordinate_frame": self.frame}
         size = len(self.skeleton) * self.dims
-        return pa.field(self.name, pa.list_(pa.float32(), size), False, metadata)
+        return pa.field(self.name, pa.list_(pa.float32(), size), self.nullable, metadata)
 
 
 def table_schema(fields: tuple[PoseField, ...], metadata: dict[str, str] | None = None) -> pa.Schema:
     """Key columns, then these pose columns; `metadata` is kept in the Parquet file."""
     return pa.schema([*KEY_FIELDS, *(field.arrow for field in fields)], metadata=metadata)
+
+
+def column_metadata(schema: pa.Schema) -> dict[str, str]:
+    """What a table's pose columns hold, for a whole file: only Arrow's readers see the metadata of a field."""
+    fields = [pose_field(schema, field.name) for field in schema if b"joints" in (field.metadata or {})]
+    columns = {
+        field.name: {"joints": field.skeleton.joints, "unit": field.unit, "coordinate_frame": field.frame}
+        for field in fields
+    }
+    return {"columns": json.dumps(columns)}
 
 
 def sequence_table(sequence: Sequence, frames: np.ndarray, poses: dict[str, np.ndarray], schema: pa.Schema) -> pa.Table:
@@ -81,8 +93,12 @@ def pose_column(poses: np.ndarray, type_: pa.DataType) -> pa.Array:
 
 
 def pose_array(table: pa.Table, column: str) -> np.ndarray:
-    """A pose column as float32 (rows, joints, dims); without a copy where the column is one chunk."""
+    """A pose column as float32 (rows, joints, dims); without a copy where the column is one chunk.
+
+    H36MError where rows have no pose, as `joints_3d_universal` of sequences without universal poses.
+    """
     field = pose_field(table.schema, column)
+    _check_not_null(table, column)
     chunks = [
         chunk.flatten().to_numpy().reshape(len(chunk), len(field.skeleton), field.dims)
         for chunk in table.column(column).chunks
@@ -92,21 +108,37 @@ def pose_array(table: pa.Table, column: str) -> np.ndarray:
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
+def _check_not_null(table: pa.Table, column: str) -> None:
+    absent = table.column(column).null_count
+    if absent:
+        first = table.filter(pc.field(column).is_null()).slice(0, 1).select(KEYS)
+        sequence = sequence_of_code(int(sequence_codes(first)[0]))
+        raise H36MError(
+            f"column {column} has no values in {absent:,} of {len(table):,} rows, the first of {sequence}: RAW lacks "
+            "what it is made from; get the missing archives and make the labels again, or leave these sequences out"
+        )
+
+
 def pose_field(schema: pa.Schema, column: str) -> PoseField:
     """What a pose column holds, from the metadata of its field; an H36MError if it does not say."""
     if column not in schema.names:
         raise H36MError(f"the table has no column {column}; it has {', '.join(schema.names)}")
     field = schema.field(column)
-    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    if "joints" not in metadata or not pa.types.is_fixed_size_list(field.type):
+    try:
+        metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        joints = tuple(str(joint) for joint in json.loads(metadata.get("joints", "")))
+    except (ValueError, TypeError):  # no text, no JSON, no list
+        joints = ()
+    if not joints or not pa.types.is_fixed_size_list(field.type):
         raise H36MError(f"column {column} is no pose column: a fixed-size list whose field metadata name its joints")
-    skeleton = skeleton_of(tuple(json.loads(metadata["joints"])))
+    skeleton = skeleton_of(joints)
     return PoseField(
         column,
         skeleton,
         field.type.list_size // len(skeleton),
         metadata.get("unit", ""),
         metadata.get("coordinate_frame", ""),
+        field.nullable,
     )
 
 
@@ -135,6 +167,27 @@ def sequence_codes(table: pa.Table) -> np.ndarray:
     codes = codes << 8 | word_codes(table, "action")
     codes = codes << 4 | table.column("subaction").to_numpy().astype(np.int64)
     return codes << 4 | word_codes(table, "camera")
+
+
+def sequence_code(sequence: Sequence) -> int:
+    """The one of `sequence_codes` that stands for this sequence."""
+    code = SUBJECT_WORDS.index(sequence.subject) << 8 | ACTION_WORDS.index(sequence.action)
+    return (code << 4 | sequence.subaction) << 4 | CAMERA_IDS.index(sequence.camera)
+
+
+def keyed_table(keys: np.ndarray, poses: dict[str, np.ndarray], schema: pa.Schema) -> pa.Table:
+    """Rows of any sequences: `keys` (n,) as `row_keys` gives them, `poses` (n, joints, dims) by column name."""
+    codes = keys >> 32
+    words = {"subject": codes >> 16, "action": codes >> 8 & 0xFF, "camera": codes & 0xF}
+    columns: dict[str, pa.Array] = {
+        name: pa.DictionaryArray.from_arrays(places.astype(np.int8), pa.array(_DICTIONARIES[name]))
+        for name, places in words.items()
+    }
+    columns["subaction"] = pa.array((codes >> 4 & 0xF).astype(np.int8))
+    columns["frame"] = pa.array((keys & 0xFFFFFFFF).astype(np.int32))
+    for name, values in poses.items():
+        columns[name] = pose_column(values, schema.field(name).type)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def sequence_of_code(code: int) -> Sequence:

@@ -17,9 +17,11 @@ import numpy as np
 
 from h36m_toolbox.archive import Kind, RawArchive
 from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.crops import box_geometry, poseformer_coordinates
 from h36m_toolbox.detections import read_sequence_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames import image_name, read_manifest
+from h36m_toolbox.frame_manifests import read_manifest
+from h36m_toolbox.frame_stores import WHOLE_FRAMES
 from h36m_toolbox.known_bad import S11_DIRECTIONS
 from h36m_toolbox.poses import PoseFiles, SequencePoses
 from h36m_toolbox.sequences import SPLITS, Sequence, sequences
@@ -27,10 +29,8 @@ from h36m_toolbox.skeletons import H36M_17, H36M_32
 from h36m_toolbox.toolbox_format import (
     PICKLE_NAMES,
     TOOLBOX_17,
-    BoxGeometry,
     ImageFrames,
     PickleReport,
-    box_geometry,
     camera_record,
     frames_with_images,
     record_ids,
@@ -38,23 +38,10 @@ from h36m_toolbox.toolbox_format import (
 )
 from h36m_toolbox.videos import video_size
 
-CROP_SIZE = (192, 256)  # width, height, px
-
 
 def screen_normalised_float32(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Pixels (..., 2) float32 as x * 2 / w - 1, y * 2 / w - h / w: quotient in float32, difference in float64."""
     return pixels * np.float32(2) / np.float32(width) - np.array([1, height / width])
-
-
-def crop_coordinates(pixels: np.ndarray, geometry: BoxGeometry) -> np.ndarray:
-    """Pixels (frames, joints, 2) in the 192 x 256 crop around each frame's box, float32.
-
-    The scale comes from the box's width alone: its first to its last pixel fill the crop's first to last column.
-    """
-    widths = geometry.scales[:, 0] * 200
-    gain = (CROP_SIZE[0] - 1) / (widths - 1)
-    middle = (np.array(CROP_SIZE) - 1) / 2
-    return (middle + gain[:, None, None] * (pixels - geometry.centers[:, None])).astype(np.float32)
 
 
 def poseformer_records(
@@ -72,14 +59,14 @@ def poseformer_records(
         np.ascontiguousarray(screen_normalised_float32(pixels, *size)) for pixels in (joints_2d, detected)
     )
     truth_crop, cpn_crop = (
-        np.ascontiguousarray(crop_coordinates(pixels, geometry)) for pixels in (joints_2d, detected)
+        np.ascontiguousarray(poseformer_coordinates(pixels, geometry)) for pixels in (joints_2d, detected)
     )
     metres = np.ascontiguousarray(in_camera / np.float32(1000))
     visible = np.ones((n, 17, 3))
     shared_camera = camera_record(camera)
     return [
         {
-            "image": f"{sequence.folder}/{image_name(sequence, frame)}",
+            "image": f"{sequence.folder}/{WHOLE_FRAMES.file_name(sequence, frame)}",
             "joints_2d_gt": truth_screen[frame],
             "joints_2d_cpn": cpn_screen[frame],
             "joints_3d": metres[frame],

@@ -14,7 +14,7 @@ _BLOCK = 64  # frames compared at a time; at 50 Hz someone usually moves 40 mm w
 
 def in_h36m_fetch(poses: SequencePoses) -> np.ndarray:
     """Whether h36m-fetch keeps each frame (frames,) that all pose arrays of a sequence have."""
-    return kept_by_h36m_fetch(poses.sequence.subject, poses.universal[: poses.frames])
+    return kept_by_h36m_fetch(poses.sequence.subject, poses.universal_poses()[: poses.frames])
 
 
 def kept_by_h36m_fetch(subject: str, universal: np.ndarray, test_step: int = TEST_STEP) -> np.ndarray:

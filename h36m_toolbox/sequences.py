@@ -37,6 +37,9 @@ ACTIONS = tuple(ACTION_IDS)
 SUBACTIONS = (1, 2)
 FPS = 50
 
+# Poses of all views of a split; H36M-Toolbox's pickles and several papers have as many.
+OFFICIAL_POSES = {"train": 1_559_752, "val": 550_644}
+
 
 @dataclass(frozen=True)
 class Recording:

@@ -125,7 +125,32 @@ MULTIVIEW_17 = Skeleton(
     mirror_pairs=_MIRROR_PAIRS,
 )
 
-SKELETONS = {skeleton.name: skeleton for skeleton in (H36M_32, H36M_17, H36M_16, SH_16, MULTIVIEW_17)}
+# The LSP order of mesh recovery's evaluations (Kanazawa et al. 2018): no pelvis, the neck's foot is ours Thorax.
+LSP_14 = Skeleton(
+    name="lsp-14",
+    joints=(
+        *("RFoot", "RKnee", "RHip", "LHip", "LKnee", "LFoot"),
+        *("RWrist", "RElbow", "RShoulder", "LShoulder", "LElbow", "LWrist", "Thorax", "Head"),
+    ),
+    parents=(1, 2, 12, 12, 3, 4, 7, 8, 12, 12, 9, 10, -1, 12),
+    mirror_pairs=_MIRROR_PAIRS,
+)
+
+# Integral regression: the 17 and, on which neck, nose and shoulders hang, the point halfway between the shoulders.
+INTEGRAL_18 = Skeleton(
+    name="integral-18",
+    joints=(*H36M_17.joints, "ShoulderCentre"),
+    parents=(-1, 0, 1, 2, 0, 4, 5, 0, 17, 17, 8, 17, 11, 12, 17, 14, 15, 0),
+    mirror_pairs=_MIRROR_PAIRS,
+)
+
+# One point an instant: where volumetric models centre their volume.
+PELVIS = Skeleton(name="pelvis", joints=("Hip",), parents=(-1,), mirror_pairs=())
+
+SKELETONS = {
+    skeleton.name: skeleton
+    for skeleton in (H36M_32, H36M_17, H36M_16, SH_16, MULTIVIEW_17, LSP_14, INTEGRAL_18, PELVIS)
+}
 
 
 def skeleton_of(joints: tuple[str, ...]) -> Skeleton:

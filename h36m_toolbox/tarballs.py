@@ -1,18 +1,34 @@
-"""The `.tgz` archives as the official site serves them: recognised by content, unpacked without trusting them."""
+"""The `.tgz` archives as the official site serves them, and zip files: unpacked without trusting them."""
 
 from __future__ import annotations
 
 import json
+import stat
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
 
-_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error)
+# zipfile names encryption with RuntimeError and an unknown compression with NotImplementedError
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    RuntimeError,
+    zlib.error,
+    TypeError,
+    ValueError,
+    OverflowError,
+)
+_LARGEST_ZIPPED = 1 << 28  # bytes; the longest recording's poses are 5 MB
 
 
 def is_tarball(path: Path) -> bool:
@@ -20,15 +36,54 @@ def is_tarball(path: Path) -> bool:
     return path.name.endswith((".tgz", ".tar.gz"))
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file's name says that it is a zip archive."""
+    return path.suffix.lower() == ".zip"
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file starts as gzip does, whatever its name, such as `SubjectSpecific_1.tgz.1` or `filebrowser.php`."""
+    if not path.is_file():  # reading a pipe would wait for ever
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def member_names(path: Path) -> Iterator[str]:
     """Names of the regular files in an archive, in order, read lazily; H36MError where the archive is damaged."""
     try:
-        with tarfile.open(path, "r|*") as tar:
-            for member in tar:
-                if member.isfile():
-                    yield member.name
+        for member in _members(path):
+            if member.is_file:
+                yield member.name
     except _DAMAGE as error:
         raise _damaged(path, error) from error
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    is_file: bool  # a regular one: no folder, link or device
+    is_folder: bool
+    open: Callable[[], IO[bytes] | None]  # None: it has no content
+
+
+def _members(path: Path) -> Iterator[_Member]:
+    return _zip_members(path) if is_zip(path) else _tar_members(path)
+
+
+def _tar_members(path: Path) -> Iterator[_Member]:
+    with tarfile.open(path, "r|*") as tar:
+        for info in tar:
+            yield _Member(info.name, info.size, info.isfile(), info.isdir(), partial(tar.extractfile, info))
+
+
+def _zip_members(path: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            mode = info.external_attr >> 16  # of the system that packed it; 0 elsewhere than on Unix
+            is_file = not info.is_dir() and stat.S_IFMT(mode) in (0, stat.S_IFREG)
+            yield _Member(info.filename, info.file_size, is_file, info.is_dir(), partial(archive.open, info))
 
 
 @dataclass(frozen=True)
@@ -54,23 +109,21 @@ def unpack(path: Path, into: Path, place: Callable[[str], Path | None]) -> Unpac
     files: dict[str, int] = {}
     written, skipped = 0, []
     try:
-        with tarfile.open(path, "r|*") as tar:
-            for member in tar:
-                target = place(member.name) if member.isfile() else None
-                if target is None:
-                    if not member.isdir():
-                        skipped.append(member.name)
-                    continue
-                if target.is_absolute() or ".." in target.parts:
-                    raise H36MError(
-                        f"{path}: member {member.name} would leave the target folder; get the archive again"
-                    )
-                final = into / target
-                files[target.as_posix()] = member.size
-                if not final.is_file() or final.stat().st_size != member.size:
-                    _write_member(tar, member, final)
-                    written += 1
+        for member in _members(path):
+            target = place(member.name) if member.is_file else None
+            if target is None:
+                if not member.is_folder:
+                    skipped.append(member.name)
+                continue
+            _check_member(path, member, target)
+            final = into / target
+            files[target.as_posix()] = member.size
+            if not final.is_file() or final.stat().st_size != member.size:
+                _write_member(member, final)
+                written += 1
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.filename:  # what is wrong is the place to write to
+            raise
         raise _damaged(path, error) from error
     with written_whole(note) as temporary:
         temporary.write_text(json.dumps({"archive": _identity(path), "files": files}, indent=1))
@@ -91,11 +144,20 @@ def _identity(path: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, final: Path) -> None:
-    source = tar.extractfile(member)
+def _check_member(path: Path, member: _Member, target: Path) -> None:
+    if target.is_absolute() or ".." in target.parts:
+        raise H36MError(f"{path}: member {member.name} would leave the target folder; get the archive again")
+    if is_zip(path) and member.size > _LARGEST_ZIPPED:
+        raise H36MError(
+            f"{path}: member {member.name} says it has {member.size:,} bytes; expected {_LARGEST_ZIPPED:,} at most"
+        )
+
+
+def _write_member(member: _Member, final: Path) -> None:
+    source = member.open()
     if source is None:
         raise tarfile.TarError(f"member {member.name} has no content")
-    with written_whole(final) as temporary, temporary.open("wb") as target:
+    with source, written_whole(final) as temporary, temporary.open("wb") as target:
         while block := source.read(1 << 20):
             target.write(block)
 
@@ -105,4 +167,4 @@ def _damaged(path: Path, error: Exception) -> H36MError:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return H36MError(f"{path}: is a web page, not an archive; your login had expired: log in and download it again")
-    return H36MError(f"{path}: truncated or no tar archive ({error}); download it again")
+    return H36MError(f"{path}: truncated or no {'zip' if is_zip(path) else 'tar'} archive ({error}); download it again")

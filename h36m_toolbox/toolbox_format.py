@@ -1,6 +1,6 @@
 """H36M-Toolbox's `h36m_train.pkl` and `h36m_validation.pkl`: a list with one dict a frame and view.
 
-Also the box rule and the loop that Context-Aware PoseFormer's pickles share. Format: dataprep facts as observed in
+Also the loop that Context-Aware PoseFormer's pickles share. Format: dataprep facts as observed in
 CHUNYUWANG/H36M-Toolbox, generate_labels.py.
 """
 
@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from h36m_toolbox.cameras import Camera, h36m_camera
+from h36m_toolbox.crops import box_geometry
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames import image_name, images_on_disk
+from h36m_toolbox.frame_stores import WHOLE_FRAMES, stored_frames
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.pickle_stream import PickledPart, pickled_part, write_pickled_list
 from h36m_toolbox.poses import PoseFiles, SequencePoses
@@ -27,37 +28,6 @@ from h36m_toolbox.skeletons import H36M_17, H36M_32
 TOOLBOX_17 = tuple("LCollar" if joint == "Thorax" else joint for joint in H36M_17.joints)
 
 PICKLE_NAMES = {"train": "h36m_train.pkl", "val": "h36m_validation.pkl"}
-
-# A window of 2000 x 2000 mm at the root's depth, 100 mm low.
-_WINDOW_MM = np.array([[-1000, -900, 0], [1000, 1100, 0]], np.float32)
-
-
-def person_boxes(camera: Camera, roots: np.ndarray) -> np.ndarray:
-    """Boxes left, top, right, bottom (frames, 4), px float32, around camera-frame roots (frames, 3), mm float32.
-
-    Projected without distortion. The arithmetic is that of float32 arrays times float64 scalars, step by step.
-    """
-    corners = roots[:, None] + _WINDOW_MM
-    slopes = corners[..., :2] / corners[..., 2:]
-    scaled = (slopes * camera.focal).astype(np.float32)
-    return (scaled + camera.principal).astype(np.float32).reshape(-1, 4)
-
-
-@dataclass(frozen=True)
-class BoxGeometry:
-    """A frame's box as the pickles hold it: centre in px, width and height in units of 200 px."""
-
-    boxes: np.ndarray  # (frames, 4) float32
-    centers: np.ndarray  # (frames, 2) float64
-    scales: np.ndarray  # (frames, 2) float64
-
-
-def box_geometry(camera: Camera, roots: np.ndarray) -> BoxGeometry:
-    """Boxes, centres and scales of camera-frame roots (frames, 3), mm; sums in float32, quotients in float64."""
-    boxes = person_boxes(camera, roots)
-    centers = (boxes[:, :2] + boxes[:, 2:]).astype(np.float64) / 2
-    scales = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64) / 200
-    return BoxGeometry(boxes, centers, scales)
 
 
 def camera_record(camera: Camera) -> dict[str, np.ndarray]:
@@ -86,26 +56,27 @@ class ImageFrames:
 
 
 def frames_with_images(data: Path, sequence: Sequence, without_images: bool) -> ImageFrames:
-    """What `data/images` holds for a sequence, or every frame if the pickle is to be written without images."""
-    return ImageFrames(None if without_images else tuple(images_on_disk(data, sequence)))
+    """What `data/images` holds of a sequence, loose or packed, or every frame for a pickle without images."""
+    return ImageFrames(None if without_images else stored_frames(data, sequence))
 
 
 def toolbox_records(poses: SequencePoses, images: ImageFrames, video_id: int) -> list[dict[str, Any]]:
     """The records of one sequence: frames that the universal 3D and the 2D poses have and that have an image."""
     sequence = poses.sequence
     camera = h36m_camera(sequence.subject, sequence.camera)
-    frames = images.upto(min(len(poses.universal), len(poses.image)))
-    n = min(len(poses.universal), len(poses.image), len(poses.camera))
+    universal_32 = poses.universal_poses()
+    frames = images.upto(min(len(universal_32), len(poses.image)))
+    n = min(len(universal_32), len(poses.image), len(poses.camera))
     joints_2d, universal, in_camera = (
         np.ascontiguousarray(H36M_32.select(array[:n], TOOLBOX_17))
-        for array in (poses.image, poses.universal, poses.camera)
+        for array in (poses.image, universal_32, poses.camera)
     )
     geometry = box_geometry(camera, in_camera[:, 0])
     shared_camera = camera_record(camera)
     visible = np.ones((n, 17, 3))
     return [
         {
-            "image": f"{sequence.folder}/{image_name(sequence, frame)}",
+            "image": f"{sequence.folder}/{WHOLE_FRAMES.file_name(sequence, frame)}",
             "joints_2d": joints_2d[frame],
             "joints_3d": universal[frame],
             "joints_3d_camera": in_camera[frame],

@@ -145,23 +145,27 @@ _EXPECTED = "a VideoPose3D file: positions_2d[subject][action] = a list of 4 flo
 
 
 def _views(views: Any, path: Path, what: str) -> dict[str, np.ndarray]:
-    if len(views) > len(CAMERA_IDS):
-        raise H36MError(f"{path}: {what} has {len(views)} views; expected {_EXPECTED}")
+    several = isinstance(views, list | tuple) or (isinstance(views, np.ndarray) and views.ndim > 0)
+    if not several or len(views) > len(CAMERA_IDS):
+        raise H36MError(f"{path}: {what} is no list of up to {len(CAMERA_IDS)} views; expected {_EXPECTED}")
     arrays = {}
     for camera, view in zip(CAMERA_IDS, views, strict=False):
         if view is None:
             continue
-        array = np.asarray(view)
-        if array.ndim != 3 or array.shape[-1] < 2 or array.dtype.kind != "f":
-            raise H36MError(f"{path}: {what} {camera} is {array.dtype} {array.shape}; expected {_EXPECTED}")
-        arrays[camera] = array[..., :2].astype(np.float32, copy=False)
+        if not isinstance(view, np.ndarray) or view.ndim != 3 or view.shape[-1] < 2 or view.dtype.kind != "f":
+            found = f"{view.dtype} {view.shape}" if isinstance(view, np.ndarray) else f"a {type(view).__name__}"
+            raise H36MError(f"{path}: {what} {camera} is {found}; expected {_EXPECTED}")
+        arrays[camera] = view[..., :2].astype(np.float32, copy=False)
     return arrays
 
 
 def _stated_skeleton(metadata: Any, joints: set[int], path: Path) -> Skeleton:
     """Two orders of 16 joints share file names; the mirror pairs in the metadata tell them apart."""
     symmetry = metadata.get("keypoints_symmetry") if isinstance(metadata, dict) else None
-    left = {int(joint) for joint in symmetry[0]} if symmetry is not None else None
+    try:
+        left = {int(joint) for joint in symmetry[0]} if symmetry is not None else None
+    except (TypeError, ValueError, LookupError) as error:
+        raise H36MError(f"{path}: keypoints_symmetry of its metadata is not [left joints, right joints]") from error
     fitting = [
         skeleton
         for skeleton in (H36M_17, SH_16, H36M_16)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from h36m_toolbox.archive import Kind, RawArchive
-from h36m_toolbox.cdf import read_pose_cdf
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.known_bad import S11_DIRECTIONS
 from h36m_toolbox.pickle_stream import pickled_part
+from h36m_toolbox.poses import read_pose_file
 from h36m_toolbox.positions_npz import write_positions_npz
 from h36m_toolbox.safe_pickle import read_object_npz
 from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBACTIONS, Recording, Sequence, recording_of_stem
@@ -118,7 +118,7 @@ def _pixels(world: np.ndarray, subject: str) -> list[np.ndarray]:
 
 def _make(positions: Callable[[np.ndarray, str], list[np.ndarray]], a_list: bool, job: _Job) -> _Made:
     try:
-        world = read_pose_cdf(job.world, 3)
+        world = read_pose_file(job.world, 3)
     except H36MError as error:
         return _Made(job.recording, 0, 0, b"", str(error))
     made = [np.ascontiguousarray(array) for array in positions(world, job.recording.subject)]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import simplejpeg
+from av.container import InputContainer
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 
 from h36m_toolbox.errors import H36MError
 
@@ -24,11 +26,19 @@ _BT601_LIKE = {Colorspace.ITU601.value, 2, 6}  # 2: untagged, which every decode
 def video_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels from a video's header; H36MError for a file that is no video."""
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="ignore") as container:
             stream = container.streams.video[0]
             return stream.width, stream.height
     except (av.FFmpegError, IndexError) as error:
         raise H36MError(f"{path}: cannot be read as a video ({error}); get the file again") from error
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The video of an opened file, set to decode on one thread; IndexError where it has none."""
+    stream = container.streams.video[0]
+    stream.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+    return stream
 
 
 def decoded_frames(path: Path) -> Iterator[av.VideoFrame]:
@@ -39,28 +49,14 @@ def decoded_frames(path: Path) -> Iterator[av.VideoFrame]:
     """
     count = 0
     try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "NONE"
-            stream.codec_context.thread_count = 1
-            for frame in container.decode(stream):
+        with av.open(path, metadata_errors="ignore") as container:
+            for frame in container.decode(video_stream(container)):
                 yield frame
                 count += 1
     except (av.FFmpegError, IndexError) as error:
         raise H36MError(
             f"{path}: cannot be decoded beyond its first {count} frames ({error}); get the file again"
         ) from error
-
-
-def jpegs(frames: Iterable[av.VideoFrame], every: int, quality: int) -> Iterator[bytes | None]:
-    """One item a frame: a JPEG file (4:2:0, full range, as in JFIF) for each `every`-th from the first, else None."""
-    scratch: Planes | None = None
-    for number, frame in enumerate(frames):
-        if number % every == 0:
-            scratch = full_range_planes(frame, scratch)
-            yield simplejpeg.encode_jpeg_yuv_planes(*scratch, quality=quality, fastdct=False)
-        else:
-            yield None
 
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -104,3 +100,16 @@ def _full_range_chroma(codes: np.ndarray, target: np.ndarray) -> None:
     """ITU-R BT.601 chroma 16..240 around 128 as 0..255 around 128, rounded and saturated."""
     cv2.max(codes, _BLACK, dst=target)
     cv2.convertScaleAbs(target, dst=target, alpha=255 / 224, beta=128 - 128 * 255 / 224)
+
+
+def encoded(planes: Planes, quality: int) -> bytes:
+    """Full-range planes as a JPEG file (4:2:0, as in JFIF)."""
+    return bytes(simplejpeg.encode_jpeg_yuv_planes(*planes, quality=quality, fastdct=False))
+
+
+def bgr_image(planes: Planes) -> np.ndarray:
+    """Full-range planes as (height, width, 3) uint8 BGR: as decoded from their JPEG file, but for its losses."""
+    luma, blue, red = planes
+    size = luma.shape[1], luma.shape[0]
+    blue, red = (cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in (blue, red))
+    return np.asarray(cv2.cvtColor(cv2.merge([luma, red, blue]), cv2.COLOR_YCrCb2BGR), np.uint8)

@@ -297,10 +297,12 @@ def test_a_missing_kind_of_pose_leaves_the_sequence_out_or_refuses(breakable_pos
     universal = breakable_poses / "S9" / "MyPoseFeatures" / "D3_Positions_mono_universal"
     (universal / "Eating.54138969.cdf").unlink()
     output = done("labels", breakable_poses, "--out", tmp_path / "data", "--jobs", 1)
-    assert "S9/Eating.54138969: left out, it lacks D3_Positions_mono_universal" in output
+    assert "S9/Eating.54138969: D3_Positions_mono_universal is not there and cannot be derived" in output
+    fetch = ("labels", breakable_poses, "--format", "h36m-fetch", "--jobs", 1, "--out")
+    assert "S9/Eating.54138969: left out, it lacks D3_Positions_mono_universal" in done(*fetch, tmp_path / "data")
     shutil.rmtree(universal)
-    message = refused("labels", breakable_poses, "--out", tmp_path / "other", "--jobs", 1)
-    assert "no sequence has all of D3_Positions, D3_Positions_mono, D3_Positions_mono_universal" in message
+    message = refused(*fetch, tmp_path / "other")
+    assert "no sequence has D3_Positions or D3_Positions_mono and D3_Positions_mono_universal" in message
 
 
 @pytest.mark.parametrize("name", ["toolbox", "poseformer"])
@@ -509,7 +511,7 @@ def test_eval_prints_tables_and_writes_the_report_where_asked(
     before = digests(out)
     assert done("eval", predictions, "--data", synthetic_data, "--protocol", "semgcn", "--out", out) == text
     assert digests(out) == before
-    assert set(before) == {"report.json", "per_action.csv"}
+    assert set(before) == {"report.json", "per_action.csv", "predictions.parquet"}
 
 
 def test_eval_refuses_what_cannot_be_scored(synthetic_data: Path, predictions: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_weights_of_each_run_are_what_a_training_before_it_leaves(tmp_path: 
     for name, *words in demo_commands(tmp_path, seed=0, jobs=2):
         found = options(tuple(words))
         if name == "train":
-            trained[Path(found["--runs"]) / found["--run"] / "checkpoint_best.pt"] = found["--model"]
+            trained[Path(found["--runs"]) / found["--name"] / "checkpoint_best.pt"] = found["--model"]
         if name == "bench" and "--weights" in found:
             assert trained[Path(found["--weights"])] == found["--model"]
             benched.append((found["--model"], found["--detections"]))

@@ -13,10 +13,14 @@ from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.benchmarks.reports import FIGURES
 from h36m_toolbox.cli import main
 from h36m_toolbox.formats import FORMATS
-from h36m_toolbox.frames import JPEG_QUALITY, ImageManifest
+from h36m_toolbox.frame_manifests import ImageManifest
+from h36m_toolbox.frame_plans import CROP_RULES
+from h36m_toolbox.frame_stores import LAYOUTS
+from h36m_toolbox.frames import JPEG_QUALITY
 from h36m_toolbox.labels import LABEL_SCHEMA
 from h36m_toolbox.limb_lengths import SELECTIONS
 from h36m_toolbox.skeletons import H36M_17, SH_16
+from h36m_toolbox.undistortion import UNDISTORTED_QUALITY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -38,8 +42,10 @@ def test_the_readme_names_no_command_or_option_that_does_not_exist() -> None:
 
 
 def test_options_that_repeat_a_value_of_the_library_agree_with_it() -> None:
-    defaults = {param.name: param.default for param in main.commands["extract"].params}
-    assert defaults["quality"] == JPEG_QUALITY
+    options = {param.name: param for param in main.commands["extract"].params}
+    assert options["quality"].show_default == f"{JPEG_QUALITY}; undistorted and crops {UNDISTORTED_QUALITY}"
+    assert tuple(options["crop"].type.choices) == tuple(CROP_RULES)
+    assert tuple(options["layout"].type.choices) == LAYOUTS
     assert f"quality {JPEG_QUALITY} by default" in DATASETS
     (formats,) = (param for param in main.commands["labels"].params if param.name == "formats")
     assert tuple(formats.type.choices) == tuple(FORMATS)

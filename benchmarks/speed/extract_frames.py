@@ -23,7 +23,7 @@ import av
 import numpy as np
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
-from h36m_toolbox.frames import images_on_disk
+from h36m_toolbox.frame_stores import stored_frames
 from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.synthetic import SyntheticPlan, write_synthetic_archive
 from h36m_toolbox.videos import decoded_frames, full_range_planes
@@ -85,7 +85,7 @@ def main() -> None:
             seconds["ffmpeg"].append(cpu_seconds(with_ffmpeg(place / "raw", place / f"ffmpeg{run}", sequence)))
             seconds["h36m"].append(cpu_seconds(with_h36m(place / "raw", place / f"h36m{run}")))
         video = place / "raw" / "S1" / "Videos" / f"{sequence.recording.stem}.{CAMERA}.mp4"
-        numbers = images_on_disk(place / "h36m0", sequence)
+        numbers = stored_frames(place / "h36m0", sequence)
         sample = numbers[:: max(1, len(numbers) // 20)]
         ours = place / "h36m0" / "images" / sequence.folder
         psnr = {

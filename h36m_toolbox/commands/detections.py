@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from h36m_toolbox.commands.options import FILE, FOLDER, NamedFile, progress_bar, say_unpacked
+from h36m_toolbox.commands.options import FILE, FOLDER, NamedFile, progress_bar, say_unpacked, writes
 
 
 @click.command("detections")
-@click.argument("raw", metavar="RAW", type=FOLDER)
+@click.argument("raw", metavar="RAW", type=click.Path(path_type=Path))
 @click.option("--out", "data", metavar="DATA", type=FOLDER, required=True, help="The prepared folder.")
 @click.option("--cpn", type=FILE, help="data_2d_h36m_cpn_ft_h36m_dbb.npz.")
 @click.option("--sh", type=FILE, help="Stacked hourglass: the tar.gz of h5 files, h36m.zip, or data_2d_h36m_sh_*.npz.")
@@ -28,6 +28,7 @@ from h36m_toolbox.commands.options import FILE, FOLDER, NamedFile, progress_bar,
     multiple=True,
     help="Write bundled detections also as VideoPose3D's DATA/detections/data_2d_h36m_NAME.npz. Repeatable.",
 )
+@writes("detections")
 def command(
     raw: Path, data: Path, added: tuple[tuple[str, Path], ...], exported: tuple[str, ...], **named: Path | None
 ) -> None:

@@ -2,35 +2,104 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from h36m_toolbox.commands.options import FOLDER, Words, jobs_option, progress_bar, say_unpacked
+from h36m_toolbox.commands.options import FOLDER, Words, progress_bar, say_unpacked, workers_option, writes
+
+
+class Selection(click.ParamType):
+    """all, every:N or h36m-fetch."""
+
+    name = "all|every:N|h36m-fetch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from h36m_toolbox.errors import H36MError
+        from h36m_toolbox.frame_plans import selection
+
+        try:
+            return selection(value)
+        except H36MError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType):
+    """WxH, such as 192x256."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", value):
+            self.fail(f"{value!r} is not WIDTHxHEIGHT in px, such as 192x256", param, ctx)
+        return value
 
 
 @click.command("extract")
 @click.argument("raw", metavar="RAW", type=FOLDER)
 @click.option("--out", "data", metavar="DATA", type=FOLDER, required=True, help="The prepared folder.")
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Each n-th frame, from the first.")
-@click.option("--quality", type=click.IntRange(1, 100), default=88, show_default=True, help="JPEG quality.")
+@click.option("--select", type=Selection(), metavar="all|every:N|h36m-fetch", show_default="all", help="Which frames.")
+@click.option("--every", type=click.IntRange(1), help="Short for --select every:N, each n-th frame from the first.")
+@click.option(
+    "--layout",
+    type=click.Choice(("toolbox", "h36m-fetch")),
+    default="toolbox",
+    show_default=True,
+    help="Names of folders and files.",
+)
+@click.option("--undistort", is_flag=True, help="Without lens distortion, as learnable triangulation's frames.")
+@click.option(
+    "--crop", type=click.Choice(("toolbox", "mask", "poseformer", "joints")), help="Around the person, by rule."
+)
+@click.option(
+    "--size", type=Size(), metavar="WxH", show_default="256x256, poseformer 192x256", help="Of the crops, px."
+)
+@click.option("--pack", is_flag=True, help="Inside a Parquet file a sequence, not one file a frame.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), show_default="88; undistorted and crops 95", help="JPEG quality."
+)
 @click.option("--subjects", type=Words(), help="Only these subjects, such as S1,S9.")
 @click.option("--actions", type=Words(), help="Only these actions, such as Walking,TakingPhoto.")
 @click.option("--cameras", type=Words(), help="Only these cameras, such as 54138969.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@jobs_option
-def command(raw: Path, data: Path, dry_run: bool, jobs: int, every: int, quality: int, **only: Any) -> None:
+@workers_option
+@writes("images")
+def command(raw: Path, data: Path, dry_run: bool, jobs: Any, **options: Any) -> None:
     """Videos to frames: DATA/images/s_01_act_02_subact_01_ca_01/..._000001.jpg."""
     from h36m_toolbox.archive import Kind
+    from h36m_toolbox.frame_plans import needed_kinds, plan_sources
     from h36m_toolbox.frames import extract_frames, extraction_summary
     from h36m_toolbox.raw_inputs import open_raw, videos_to_extract
+    from h36m_toolbox.sequences import SUBJECTS
 
-    archive = open_raw(raw, data, (Kind.VIDEO,), progress=say_unpacked)
-    videos = videos_to_extract(archive, **{name: words for name, words in only.items() if words})
+    recipe = _recipe(options)
+    only = {name: options[name] for name in ("subjects", "actions", "cameras") if options[name]}
+    kinds = (Kind.VIDEO, *needed_kinds(recipe.select, recipe.store))
+    archive = open_raw(raw, data, kinds, only.get("subjects", SUBJECTS), progress=say_unpacked)
+    videos = videos_to_extract(archive, **only)
+    sources = plan_sources(archive, data, videos, recipe.select, recipe.store)
     with progress_bar("extract", total=len(videos)) as step:
-        outcomes = extract_frames(videos, data, every, quality, jobs, dry_run, step)
-    summary = extraction_summary(outcomes, data)
+        outcomes = extract_frames(videos, data, recipe, sources, jobs, dry_run, step)
+    summary = extraction_summary(outcomes, data, recipe.store)
     click.echo("\n".join(summary.lines))
     if summary.failed:
         raise click.exceptions.Exit(1)
+
+
+def _recipe(options: dict[str, Any]) -> Any:
+    from h36m_toolbox.frame_stores import FrameStore
+    from h36m_toolbox.frames import Recipe
+
+    every = f"every:{options['every']}" if options["every"] else None
+    if every and options["select"] and every != options["select"]:
+        raise click.UsageError(
+            f"--every {options['every']} and --select {options['select']} disagree; give one of them"
+        )
+    rule, size = options["crop"], options["size"]
+    if size and not rule:
+        raise click.UsageError(f"--size {size} is the size of crops; give a rule too, such as --crop toolbox")
+    size = size or ("192x256" if rule == "poseformer" else "256x256")
+    store = FrameStore(options["layout"], options["undistort"], f"{rule}-{size}" if rule else "")
+    return Recipe(options["select"] or every or "all", store, options["quality"], options["pack"])

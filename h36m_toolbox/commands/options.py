@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,15 +53,89 @@ def jobs_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def workers_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--jobs N` or `--dask ADDRESS`: the command gets either as `jobs`, and absolute paths for other machines."""
+
+    @wraps(command)
+    def run(dask: str | None, **values: Any) -> Any:
+        if dask is None:
+            return command(**values)
+        from h36m_toolbox.dask_workers import dask_workers
+
+        values = {name: value.absolute() if isinstance(value, Path) else value for name, value in values.items()}
+        with dask_workers(dask, (values["raw"],)) as values["jobs"]:
+            return command(**values)
+
+    return click.option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Instead of --jobs, a Dask scheduler, tcp://HOST:8786, whose workers see RAW and DATA in the same places.",
+    )(jobs_option(run))
+
+
+def writes(area: str, each: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--wait`: no other command writes this area of DATA, or AREA/VALUE of each value of an option, meanwhile."""
+
+    def with_lock(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(data: Path, wait: bool, **values: Any) -> Any:
+            if values.get("dry_run"):
+                return command(data=data, **values)
+            from h36m_toolbox.data_lock import writing
+
+            areas = [f"{area}/{value}" for value in values[each]] if each else [area]
+            with writing(data, *areas, wait=wait, waiting=lambda why: click.echo(why, err=True)):
+                return command(data=data, **values)
+
+        return click.option("--wait", is_flag=True, help="Wait for another run that writes the same, do not refuse.")(
+            run
+        )
+
+    return with_lock
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a model works on, and where its runs go."""
     for option in (
         click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Where run folders go."),
         click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: CUDA if any."),
-        click.option("--detections", default="gt", show_default=True, help="2D input: gt, cpn, sh or a name of yours."),
+        click.option("--detections", help="2D input: gt, cpn, sh or a name of yours.  [default: gt]"),
         click.option("--data", type=THERE, required=True, help="The prepared folder."),
     ):
         command = option(command)
     return command
+
+
+class _Setting(click.ParamType):
+    """NAME=VALUE; the value is a number, true, false, or otherwise a word."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, equals, text = value.partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} is not NAME=VALUE, such as hid_dim=64", param, ctx)
+        try:
+            return name, json.loads(text)
+        except json.JSONDecodeError:
+            return name, text
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--joints` and `--option`, which the command gets as the dict `options`."""
+
+    @wraps(command)
+    def run(joints: str | None, option: tuple[tuple[str, Any], ...], **values: Any) -> Any:
+        return command(options={**({"joints": int(joints)} if joints else {}), **dict(option)}, **values)
+
+    for each in (
+        click.option("--option", type=_Setting(), multiple=True, help="Of the network, as hid_dim=64. Repeatable."),
+        click.option("--joints", type=click.Choice(["16", "17"]), help="With or without Neck/Nose.  [default: 16]"),
+    ):
+        run = each(run)
+    return run
 
 
 @contextmanager

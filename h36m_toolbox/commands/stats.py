@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from h36m_toolbox.commands.options import THERE
+from h36m_toolbox.commands.options import THERE, writes
 
 
 @click.command("stats")
@@ -19,6 +19,7 @@ from h36m_toolbox.commands.options import THERE
     show_default=True,
     help="Instants: those h36m-fetch keeps (ContextPose's figures) or all.",
 )
+@writes("stats")
 def command(data: Path, selection: str) -> None:
     """Limb-length mean and standard deviation of the training set."""
     from h36m_toolbox.limb_lengths import statistics_table, training_limb_lengths, write_limb_statistics

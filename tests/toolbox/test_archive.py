@@ -12,7 +12,7 @@ import pytest
 
 from h36m_toolbox import RawArchive
 from h36m_toolbox.archive import POSE_KINDS, Kind, recognise
-from h36m_toolbox.cdf import read_pose_cdf
+from h36m_toolbox.cdf import pose_cdf_frames, read_pose_cdf
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.sequences import Recording, Sequence
 from h36m_toolbox.tarballs import unpack
@@ -152,14 +152,16 @@ def test_a_login_page_saved_as_an_archive_is_told(tmp_path: Path, archives_folde
 
 
 def write_cdf(path: Path, values: np.ndarray, variable: str = "Pose", majority: str = "row", z: bool = True) -> Path:
-    writer = cdflib.cdfwrite.CDF(path, {"Majority": f"{majority}_major"}, delete=True)
+    dims = list(values.shape[1:])
+    writer = cdflib.cdfwrite.CDF(path, {"Majority": f"{majority}_major", "rDim_sizes": [] if z else dims}, delete=True)
     spec = {
         "Variable": variable,
         "Data_Type": 44 if values.dtype == np.float32 else 45,
         "Num_Elements": 1,
         "Rec_Vary": True,
         "Var_Type": "zVariable" if z else "rVariable",
-        "Dim_Sizes": list(values.shape[1:]),
+        "Dim_Sizes": dims,
+        "Dim_Vary": [True] * len(dims),
     }
     if majority == "column":  # cdflib writes the bytes as they lie: the first dimension of a record must vary fastest
         values = np.ascontiguousarray(np.moveaxis(values, 1, -1)).reshape(values.shape)
@@ -175,6 +177,16 @@ def test_cdf_of_either_majority_and_float_size_is_read(tmp_path: Path, majority:
     read = read_pose_cdf(write_cdf(tmp_path / "Walking.cdf", poses, majority=majority), 3)
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, poses.reshape(7, 32, 3).astype(np.float32))
+    assert pose_cdf_frames(tmp_path / "Walking.cdf", 3) == 7
+
+
+@pytest.mark.parametrize(("shape", "frames"), [((1, 7, 96), 7), ((7, 96), 7), ((1, 1, 96), 1), ((1, 96), 1)])
+@pytest.mark.parametrize("z", [True, False])
+def test_headers_tell_the_length_that_reading_finds(
+    tmp_path: Path, shape: tuple[int, ...], frames: int, z: bool
+) -> None:
+    path = write_cdf(tmp_path / "Walking.cdf", np.zeros(shape, np.float32), z=z)
+    assert pose_cdf_frames(path, 3) == len(read_pose_cdf(path, 3)) == frames
 
 
 def test_a_cdf_without_pose_is_refused_naming_its_variables(tmp_path: Path) -> None:
@@ -187,6 +199,8 @@ def test_a_cdf_of_another_joint_count_is_refused(tmp_path: Path) -> None:
     path = write_cdf(tmp_path / "Walking.cdf", np.zeros((1, 7, 64), np.float32))
     with pytest.raises(H36MError, match=r"Pose is float32 \(7, 64\); expected a CDF file whose variable Pose has 96"):
         read_pose_cdf(path, 3)
+    with pytest.raises(H36MError, match=r"Pose is \[7, 64\]; expected a CDF file whose variable Pose has 96"):
+        pose_cdf_frames(path, 3)
 
 
 def test_a_cdf_with_nan_is_refused(tmp_path: Path) -> None:
@@ -195,10 +209,11 @@ def test_a_cdf_with_nan_is_refused(tmp_path: Path) -> None:
         read_pose_cdf(path, 3)
 
 
-@pytest.mark.parametrize("kept", [0, 10, 300, 1000, 5000])
+@pytest.mark.parametrize("kept", [0, 10, 22, 300, 1000, 5000])
 def test_a_truncated_cdf_is_refused(unpacked: Path, tmp_path: Path, kept: int) -> None:
     whole = (unpacked / "S1/MyPoseFeatures/D3_Positions/Walking 1.cdf").read_bytes()
     path = tmp_path / "Walking 1.cdf"
     path.write_bytes(whole[:kept])
-    with pytest.raises(H36MError, match=r"Walking 1\.cdf: "):
-        read_pose_cdf(path, 3)
+    for read in (read_pose_cdf, pose_cdf_frames):
+        with pytest.raises(H36MError, match=r"Walking 1\.cdf: "):
+            read(path, 3)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import zipfile
@@ -13,10 +14,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from synthetic_data import done, h36m, refused
 
+from h36m_toolbox import read_labels
 from h36m_toolbox.archive import RawArchive
-from h36m_toolbox.detections import bundle_detections, open_detections, read_detections, read_sequence_detections
+from h36m_toolbox.detections import (
+    bundle_detections,
+    match_detections,
+    open_detections,
+    read_detections,
+    read_sequence_detections,
+)
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.formats import read_format
 from h36m_toolbox.pose_tables import PoseField, pose_array, pose_column
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence
 from h36m_toolbox.skeletons import H36M_16, H36M_17, MULTIVIEW_17, SH_16, Skeleton
@@ -284,3 +294,80 @@ def test_parquet_from_other_programs_is_read_whatever_their_types(prepared: Path
     pq.write_table(table, tmp_path / "own.parquet")
     (joints_2d,) = arrays(tmp_path / "own.parquet").values()
     np.testing.assert_array_equal(joints_2d, next(read_sequence_detections(prepared, "cpn")).joints_2d[:6])
+
+
+def every_5th(prepared: Path) -> pd.DataFrame:
+    frame = own_table(prepared)
+    return frame[frame["frame"] % 5 == 0]
+
+
+@pytest.mark.parametrize(("write", "suffix"), [(write_csv, ".csv"), (write_parquet, ".parquet")])
+def test_every_5th_frame_is_bundled_under_its_own_numbers_and_told(
+    prepared: Path, tmp_path: Path, write: Callable[[pd.DataFrame, Path], Path], suffix: str
+) -> None:
+    path = write(every_5th(prepared).sample(frac=1, random_state=0), tmp_path / f"own{suffix}")
+    output = done("detections", prepared / "raw", "--out", tmp_path / "data", "--add", f"own={path}")
+    whole, sparse = read_detections(prepared, "cpn"), read_detections(tmp_path / "data", "own")
+    rows = np.flatnonzero(whole.column("frame").to_numpy() % 5 == 0)
+    assert sparse.select([*KEYS, "joints_2d"]).equals(whole.take(rows).select([*KEYS, "joints_2d"]))
+    assert f"own{suffix}: one frame in 5, those that 5 divides" in output
+    assert f"16 sequences, {len(rows)} rows in" in output
+    facts = json.loads((tmp_path / "data" / "detections" / "own.json").read_text())
+    assert facts["step"] == 5
+    # a video goes on after the poses, by a frame or more
+    assert facts["lengths"] and all(two["detections"] > two["poses"] for two in facts["lengths"].values())
+    assert "S1/Walking 1.54138969" not in facts["lengths"]  # 26 poses, 27 detections: six at this step, both
+
+
+def test_labels_at_the_step_of_the_detections_find_theirs_and_others_are_told(prepared: Path, tmp_path: Path) -> None:
+    path = write_csv(every_5th(prepared), tmp_path / "own.csv")
+    bundle_detections(RawArchive.open(prepared / "raw"), tmp_path, {"own": path})
+    sparse, labels = read_detections(tmp_path, "own"), read_labels(prepared, "val")
+    at_step = labels.take(np.flatnonzero(labels.column("frame").to_numpy() % 5 == 0))
+    np.testing.assert_array_equal(
+        match_detections(at_step, sparse, "own", H36M_17.joints),
+        match_detections(at_step, read_detections(prepared, "cpn"), "cpn", H36M_17.joints),
+    )
+    with pytest.raises(H36MError, match=r"own lack 508 of 640 frames(.|\n)*they hold one frame in 5: score them under"):
+        match_detections(labels, sparse, "own", H36M_17.joints)
+
+
+@pytest.mark.parametrize("dropped", [5, 3])
+def test_a_gap_among_every_5th_frame_is_refused(prepared: Path, tmp_path: Path, dropped: int) -> None:
+    frame = every_5th(prepared).iloc[:6]
+    path = write_csv(
+        frame.drop(frame.index[1]) if dropped == 5 else frame.replace({"frame": {15: 13}}), tmp_path / "o.csv"
+    )
+    with pytest.raises(H36MError, match=r"no row has its frame \d+; frames count from 0 without gaps.*every n-th"):
+        open_detections("own", path)
+
+
+@pytest.mark.parametrize("words", [("--format", "poseformer", "--without-images", "--detections", "own"), ("--npz",)])
+def test_what_has_no_frame_numbers_refuses_every_5th_frame(
+    prepared: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    path = write_csv(every_5th(prepared), tmp_path / "own.csv")
+    done("detections", prepared / "raw", "--out", tmp_path, "--add", f"own={path}")
+    command = ("detections", "--npz", "own") if words == ("--npz",) else ("labels", *words)
+    result = h36m(command[0], prepared / "raw", "--out", tmp_path, *command[1:])
+    assert result.exit_code == 1
+    assert "S1/Walking 1.54138969 has one frame in 5; what has no frame numbers of its own needs" in result.stderr
+
+
+@pytest.mark.slow
+def test_frames_and_labels_of_every_5th_frame_do_not_hinder_detections_and_bench(
+    unpacked: Path, third_party_folder: Path, tmp_path: Path
+) -> None:
+    cpn = third_party_folder / "data_2d_h36m_cpn_ft_h36m_dbb.npz"
+    done("extract", unpacked, "--out", tmp_path, "--every", 5, "--jobs", 1)
+    done("detections", unpacked, "--out", tmp_path, "--cpn", cpn)
+    done("labels", unpacked, "--out", tmp_path, "--format", "parquet", "--format", "toolbox", "--jobs", 1)
+    assert set(read_format("toolbox", tmp_path).column("frame").to_numpy() % 5) == {0}
+    bench = ("bench", "--model", "semgcn", "--untrained", "--data", tmp_path, "--runs", tmp_path / "runs")
+    done(*bench, "--detections", "cpn")
+    (report,) = (json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/report.json"))
+    assert report["frames_scored"] == 640
+    path = write_csv(every_5th(tmp_path), tmp_path / "own.csv")
+    done("detections", unpacked, "--out", tmp_path, "--add", f"own={path}")
+    message = refused(*bench, "--detections", "own")
+    assert "they hold one frame in 5: score them under a protocol of that frame step" in message

@@ -371,4 +371,4 @@ def test_names_given_wrongly_or_twice_are_bad_usage(
     result = detections_command(prepared, tmp_path, *words)
     assert result.exit_code == 2
     assert message in result.output
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "detections").exists()

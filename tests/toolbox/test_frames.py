@@ -13,10 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
+from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames import JPEG_QUALITY, extract_frames, extraction_summary, images_on_disk, read_manifest
+from h36m_toolbox.frame_manifests import read_manifest
+from h36m_toolbox.frame_stores import FrameStore, open_frames, stored_frames
+from h36m_toolbox.frames import JPEG_QUALITY, Recipe, extract_frames, extraction_summary
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.videos import decoded_frames, jpegs
+from h36m_toolbox.synthetic_video import BarCode, read_bar_code
+from h36m_toolbox.videos import decoded_frames, encoded, full_range_planes
 
 VIEW = Sequence("S9", "Walking", 1, "54138969")
 UNREADABLE = Sequence("S11", "Directions", 2, "54138969")
@@ -35,9 +39,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def jpeg_of(frame: av.VideoFrame) -> bytes:
-    (jpeg,) = jpegs([frame], 1, 95)
-    assert jpeg is not None
-    return jpeg
+    return encoded(full_range_planes(frame), 95)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -63,21 +65,21 @@ def test_a_frame_is_as_close_to_ffmpegs_as_the_golden_demands(prepared: Path, go
     assert psnr(ours, cv2.imread(str(golden_folder / name))) >= 36
 
 
-def bar_code(image: np.ndarray) -> tuple[int, int]:
-    """The two 12-bit numbers drawn into every synthetic frame: view and frame number from 0."""
-    squares = image[16:56, 16:256].mean(axis=-1).reshape(2, 20, 12, 20).mean(axis=(1, 3)) > 128
-    view, frame = (squares * (1 << np.arange(12))).sum(axis=1)
-    return int(view), int(frame)
+def corner_as_filmed(image: np.ndarray) -> np.ndarray:
+    """The corner with the bar code of an undistorted frame, with the lens' distortion put back."""
+    pixels = np.stack(np.meshgrid(np.arange(300.0), np.arange(64.0)), axis=-1)
+    places = h36m_camera(VIEW.subject, VIEW.camera).undistort(pixels).astype(np.float32)
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR)
 
 
 @pytest.mark.parametrize("every", [1, 5, 64])
 def test_each_image_holds_the_frame_its_name_says(unpacked: Path, tmp_path: Path, every: int) -> None:
-    extract_frames({VIEW: video_of(unpacked, VIEW)}, tmp_path, every=every)
-    frames = images_on_disk(tmp_path, VIEW)
-    assert frames == list(range(0, 132, every))
+    extract_frames({VIEW: video_of(unpacked, VIEW)}, tmp_path, Recipe(f"every:{every}"))
+    frames = stored_frames(tmp_path, VIEW)
+    assert frames == tuple(range(0, 132, every))
     for frame in frames[:: max(1, len(frames) // 8)]:
         image = cv2.imread(str(tmp_path / "images" / VIEW.folder / f"{VIEW.folder}_{frame + 1:06d}.jpg"))
-        assert bar_code(image) == (9 | 14 << 4 | 1 << 8 | 0 << 10, frame)
+        assert read_bar_code(image) == BarCode(VIEW, frame)
 
 
 def test_colours_survive_the_way_through_yuv(unpacked: Path) -> None:
@@ -123,10 +125,10 @@ def test_a_second_run_keeps_what_is_complete_and_repairs_what_is_not(unpacked: P
 
 def test_other_settings_are_not_mistaken_for_done(unpacked: Path, tmp_path: Path) -> None:
     videos = {VIEW: video_of(unpacked, VIEW)}
-    extract_frames(videos, tmp_path, every=2)
-    (outcome,) = extract_frames(videos, tmp_path, every=64)
+    extract_frames(videos, tmp_path, Recipe("every:2"))
+    (outcome,) = extract_frames(videos, tmp_path, Recipe("every:64"))
     assert outcome.state == "written"
-    assert images_on_disk(tmp_path, VIEW) == [0, 64, 128]
+    assert stored_frames(tmp_path, VIEW) == (0, 64, 128)
 
 
 def test_a_dry_run_writes_nothing(unpacked: Path, tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_a_dry_run_writes_nothing(unpacked: Path, tmp_path: Path) -> None:
 def test_the_manifest_tells_how_the_images_were_made(prepared: Path) -> None:
     manifest = read_manifest(prepared, VIEW)
     assert manifest is not None
-    assert (manifest.quality, manifest.subsampling, manifest.every) == (JPEG_QUALITY, "4:2:0", 1)
+    assert (manifest.quality, manifest.subsampling, manifest.select) == (JPEG_QUALITY, "4:2:0", "every:1")
     assert (manifest.width, manifest.height, manifest.decoded_frames, manifest.images) == (1000, 1002, 132, 132)
 
 
@@ -172,12 +174,98 @@ def test_a_truncated_video_gives_the_frames_before_the_damage(unpacked: Path, tm
     (outcome,) = extract_frames({VIEW: cut}, tmp_path / "data")
     assert outcome.manifest is not None
     assert 0 < outcome.manifest.decoded_frames < 132
-    assert images_on_disk(tmp_path / "data", VIEW) == list(range(outcome.manifest.decoded_frames))
+    assert stored_frames(tmp_path / "data", VIEW) == tuple(range(outcome.manifest.decoded_frames))
 
 
-def test_bad_settings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(H36MError, match="every must be 1 or more"):
-        extract_frames({}, tmp_path, every=0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"select": "every:0"}, "no selection of frames 'every:0'"),
+        ({"select": "some"}, "no selection of frames 'some'"),
+        ({"quality": 101}, "quality is 1 to 100"),
+        ({"store": FrameStore(crop="face-64x64")}, "no box rule face"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(H36MError, match=message):
+        Recipe(**settings)
+
+
+STORES = {
+    "packed": Recipe("every:40", packed=True),
+    "h36m-fetch's layout": Recipe("every:40", FrameStore("h36m-fetch")),
+    "packed in h36m-fetch's layout": Recipe("every:40", FrameStore("h36m-fetch"), packed=True),
+    "undistorted": Recipe("every:40", FrameStore(undistorted=True)),
+}
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_every_store_holds_the_frames_its_names_say_and_is_kept_by_a_second_run(
+    unpacked: Path, tmp_path: Path, name: str
+) -> None:
+    recipe = STORES[name]
+    videos = {VIEW: video_of(unpacked, VIEW)}
+    extract_frames(videos, tmp_path, recipe)
+    frames = open_frames(tmp_path, VIEW, recipe.store)
+    assert frames.frames == (0, 40, 80, 120)
+    for frame in frames.frames:
+        image = frames.image(frame)
+        assert read_bar_code(corner_as_filmed(image) if recipe.store.undistorted else image) == BarCode(VIEW, frame)
+    whole = contents(tmp_path)
+    assert [outcome.state for outcome in extract_frames(videos, tmp_path, recipe)] == ["kept"]
+    assert contents(tmp_path) == whole
+
+
+def test_packed_and_loose_frames_are_the_same_bytes(unpacked: Path, tmp_path: Path) -> None:
+    videos = {VIEW: video_of(unpacked, VIEW)}
+    extract_frames(videos, tmp_path / "loose", Recipe("every:2"))
+    extract_frames(videos, tmp_path / "packed", Recipe("every:2", packed=True))
+    loose, packed = (open_frames(tmp_path / kind, VIEW) for kind in ("loose", "packed"))
+    assert loose.frames == packed.frames == tuple(range(0, 132, 2))
+    assert all(loose.jpeg(frame) == packed.jpeg(frame) for frame in loose.frames)
+
+
+def test_packing_replaces_loose_frames_and_the_reverse(unpacked: Path, tmp_path: Path) -> None:
+    videos = {VIEW: video_of(unpacked, VIEW)}
+    names = []
+    for packed in (False, True, False):
+        (outcome,) = extract_frames(videos, tmp_path, Recipe("every:64", packed=packed))
+        assert outcome.state == "written"
+        names.append(sorted(path.name for path in (tmp_path / "images").iterdir()))
+    assert names == [[VIEW.folder], [f"{VIEW.folder}.parquet"], [VIEW.folder]]
+
+
+def test_a_damaged_shard_is_made_again(unpacked: Path, tmp_path: Path) -> None:
+    videos, recipe = {VIEW: video_of(unpacked, VIEW)}, Recipe("every:20", packed=True)
+    extract_frames(videos, tmp_path, recipe)
+    whole = contents(tmp_path)
+    shard = tmp_path / "images" / f"{VIEW.folder}.parquet"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(H36MError, match=r"\.parquet: cannot be read as a Parquet file of frames"):
+        open_frames(tmp_path, VIEW)
+    assert extract_frames(videos, tmp_path, recipe)[0].state == "written"
+    assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("name", ["packed", "h36m-fetch's layout"])
+def test_an_unreadable_video_leaves_nothing_in_any_store(tmp_path: Path, name: str) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0" * 1000)
+    (outcome,) = extract_frames({VIEW: broken}, tmp_path / "data", STORES[name])
+    assert outcome.state == "failed"
+    assert not stored_frames(tmp_path / "data", VIEW, STORES[name].store)
+    manifest = read_manifest(tmp_path / "data", VIEW, STORES[name].store)
+    assert manifest is not None
+    assert (manifest.decoded_frames, manifest.images) == (0, 0)
+
+
+@pytest.mark.parametrize("every", [5, 64])
+def test_the_count_of_a_videos_frames_does_not_depend_on_the_selection(
+    unpacked: Path, tmp_path: Path, every: int
+) -> None:
+    (outcome,) = extract_frames({VIEW: video_of(unpacked, VIEW)}, tmp_path, Recipe(f"every:{every}"))
+    assert outcome.manifest is not None
+    assert outcome.manifest.decoded_frames == 132
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from h36m_toolbox import RawArchive, read_labels
 from h36m_toolbox.archive import POSE_KINDS
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats import write_format
+from h36m_toolbox.formats import FormatOptions, write_format
 from h36m_toolbox.labels import label_table
 from h36m_toolbox.pickle_stream import PickledPart, pickled_part, write_pickled_list
 from h36m_toolbox.pose_tables import pose_array, pose_field, row_keys, sequence_codes, sequence_of_code
@@ -95,7 +95,7 @@ def test_formats_say_what_they_lack(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(H36MError, match=r"images: no frames.*h36m extract RAW.*--without-images"):
         write_format("toolbox", archive, tmp_path)
     with pytest.raises(H36MError, match=r"no CPN detections.*h36m detections RAW"):
-        write_format("poseformer", archive, tmp_path, without_images=True)
+        write_format("poseformer", archive, tmp_path, FormatOptions(without_images=True))
 
 
 def test_an_unreadable_video_does_not_stop_poseformer(prepared: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_an_unreadable_video_does_not_stop_poseformer(prepared: Path, tmp_path: 
     (raw / "S1" / "Videos").mkdir()
     (raw / "S1" / "Videos" / "Walking.54138969.mp4").write_bytes(b"no video")
     (tmp_path / "detections").symlink_to(prepared / "detections")
-    report = write_format("poseformer", RawArchive.open(raw), tmp_path, without_images=True)
+    report = write_format("poseformer", RawArchive.open(raw), tmp_path, FormatOptions(without_images=True))
     assert report.files["train"].rows == 238
 
 
@@ -225,7 +225,7 @@ def test_a_damaged_file_leaves_its_sequence_out_and_is_told(prepared: Path, tmp_
     assert report.files["train"].sequences == report.files["val"].sequences == 7
 
 
-def test_sequences_without_all_pose_files_are_named(prepared: Path, tmp_path: Path) -> None:
+def test_poses_that_are_derived_are_named(prepared: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     for source in (prepared / "raw").rglob("*.cdf"):
         if "D2_Positions" not in source.parts or "Walking 1" not in source.name:
@@ -234,7 +234,8 @@ def test_sequences_without_all_pose_files_are_named(prepared: Path, tmp_path: Pa
     archive = RawArchive.open(raw)
     assert len(archive.sequences(POSE_KINDS)) == 8
     report = write_format("parquet", archive, tmp_path / "data")
-    assert "S1/Walking 1.54138969: left out, it lacks D2_Positions" in report.lines()
+    told = "8 sequences (S1/Walking 1.54138969, ...): D2_Positions is not there; derived with the built-in cameras"
+    assert told in report.lines()
 
 
 def test_missing_labels_name_the_command(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import pytest
 
 from h36m_toolbox.archive import POSE_KINDS, Kind, RawArchive
 from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.crops import squared_boxes
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames import ImageManifest
+from h36m_toolbox.frame_manifests import ImageManifest
 from h36m_toolbox.multiview_format import (
     ACTION_NAMES,
     BOXES_NAME,
     LABELS_NAME,
     camera_array,
     recording_rows,
-    squared_boxes,
     write_multiview,
 )
 from h36m_toolbox.poses import PoseFiles, SequencePoses

@@ -9,11 +9,15 @@ import pytest
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames import image_name
+from h36m_toolbox.frame_manifests import read_manifest
+from h36m_toolbox.frame_stores import WHOLE_FRAMES, FrameStore, open_frames
+from h36m_toolbox.frames import Recipe, extract_frames
 from h36m_toolbox.sequences import Recording, Sequence
-from h36m_toolbox.undistortion import undistort_map, undistorted, undistorted_folder, write_undistorted
+from h36m_toolbox.synthetic_video import encode_video
+from h36m_toolbox.undistortion import undistort_map, undistorted
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")
+STORE = FrameStore("h36m-fetch", undistorted=True)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -47,7 +51,7 @@ def test_frames_look_as_the_official_ones(prepared: Path, golden_folder: Path, v
     golden = np.load(golden_folder / f"undistorted_images{variant}.npz")
     for i in range(0, len(golden["name"]), 7):
         sequence, frame = sequence_and_frame(str(golden["name"][i]))
-        image = cv2.imread(str(prepared / "images" / sequence.folder / image_name(sequence, frame)))
+        image = cv2.imread(str(prepared / "images" / sequence.folder / WHOLE_FRAMES.file_name(sequence, frame)))
         ours = undistorted(image, undistort_map(h36m_camera(sequence.subject, sequence.camera)))
         assert ours.shape[:2] == tuple(golden["height_width"][i])
         thumbnail = cv2.resize(cv2.cvtColor(ours, cv2.COLOR_BGR2GRAY), (24, 24), interpolation=cv2.INTER_AREA)
@@ -56,42 +60,56 @@ def test_frames_look_as_the_official_ones(prepared: Path, golden_folder: Path, v
         assert difference.max() <= 8, golden["name"][i]
 
 
-def test_a_written_frame_is_as_close_to_the_official_one_as_the_golden_demands(
-    data_with_images: Path, golden_folder: Path
+@pytest.fixture(scope="module")
+def extracted(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DATA with every tenth frame of a view, undistorted straight from the video, in h36m-fetch's layout."""
+    data = tmp_path_factory.mktemp("undistorted")
+    video = unpacked / "S1" / "Videos" / f"{VIEW.recording.stem}.{VIEW.camera}.mp4"
+    extract_frames({VIEW: video}, data, Recipe("every:10", STORE))
+    return data
+
+
+def test_an_extracted_frame_is_as_close_to_the_official_one_as_the_golden_demands(
+    extracted: Path, golden_folder: Path
 ) -> None:
-    folder = write_undistorted(data_with_images, VIEW, [0])
-    assert folder == undistorted_folder(data_with_images, VIEW)
+    path = extracted / "processed" / "S1" / "Walking-1" / "imageSequence-undistorted" / VIEW.camera / "img_000001.jpg"
     official = cv2.imread(str(golden_folder / "undistorted_S1_Walking-1_54138969_000001.jpg"))
-    assert psnr(cv2.imread(str(folder / "img_000001.jpg")), official) >= 36
+    assert psnr(cv2.imread(str(path)), official) >= 36
 
 
-@pytest.fixture
-def data_with_images(prepared: Path, tmp_path: Path) -> Path:
-    """A DATA folder of its own with the extracted frames of the reduced archive."""
-    (tmp_path / "images").symlink_to(prepared / "images")
-    return tmp_path
+def test_frames_from_the_video_are_those_of_the_official_chain_but_for_jpeg_noise(
+    extracted: Path, prepared: Path
+) -> None:
+    maps = undistort_map(h36m_camera(VIEW.subject, VIEW.camera))
+    whole, ours = open_frames(prepared, VIEW), open_frames(extracted, VIEW, STORE)
+    for frame in ours.frames:
+        chained = undistorted(whole.image(frame), maps)
+        difference = ours.image(frame).astype(float) - chained
+        assert psnr(ours.image(frame), chained) >= 36
+        assert abs(difference.mean()) < 0.25  # no shift of brightness between the two ways
 
 
-def test_writing_again_replaces_what_was_there(data_with_images: Path) -> None:
-    write_undistorted(data_with_images, VIEW, [0, 5])
-    folder = write_undistorted(data_with_images, VIEW, [2])
-    assert [path.name for path in folder.iterdir()] == ["img_000003.jpg"]
+def test_undistorted_frames_are_written_at_the_official_quality(extracted: Path) -> None:
+    manifest = read_manifest(extracted, VIEW, STORE)
+    assert manifest is not None
+    assert manifest.quality == 95
+    camera = open_frames(extracted, VIEW, STORE).camera(0)
+    assert not camera.radial.any() and not camera.tangential.any()
 
 
-def test_a_frame_that_was_not_extracted_names_the_command_and_leaves_the_folder(data_with_images: Path) -> None:
-    folder = write_undistorted(data_with_images, VIEW, [0])
-    with pytest.raises(H36MError, match=r"_000500\.jpg: no such frame; run `h36m extract RAW"):
-        write_undistorted(data_with_images, VIEW, [1, 499])
-    assert [path.name for path in folder.iterdir()] == ["img_000001.jpg"]
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+def test_a_video_of_another_size_is_reported(unpacked: Path, tmp_path: Path) -> None:
+    path = tmp_path / "small.mp4"
+    encode_video(path, [np.zeros((480, 640, 3), np.uint8)], (640, 480))
+    (outcome,) = extract_frames({VIEW: path}, tmp_path / "data", Recipe(store=STORE))
+    assert outcome.state == "failed"
+    assert "an image of 640x480 px, but its camera's map is for 1000x1002" in outcome.problem
 
 
-def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "images" / VIEW.folder / image_name(VIEW, 0)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"no jpeg")
-    with pytest.raises(H36MError, match=r"_000001\.jpg: cannot be read as an image"):
-        write_undistorted(tmp_path, VIEW, [0])
+def test_two_rows_more_or_less_are_taken_from_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "short.mp4"
+    encode_video(path, [np.full((1000, 1000, 3), 200, np.uint8)], (1000, 1000))
+    extract_frames({VIEW: path}, tmp_path / "data", Recipe(store=STORE))
+    assert open_frames(tmp_path / "data", VIEW, STORE).image(0).shape == (1000, 1000, 3)
 
 
 def test_an_image_of_another_size_is_refused() -> None:
