@@ -21,10 +21,11 @@ from h36m_toolbox.tarballs import is_tarball
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
 class DetectedSequence:
-    """Detections of one sequence: (frames, joints, 2), px float32."""
+    """Detections of one sequence: (frames, joints, 2), px float32; confidences (frames, joints), 0 or more, if told."""
 
     sequence: Sequence
     joints_2d: np.ndarray
+    confidences: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class DetectionSource:
     """Where detections come from: name in DATA, file and its hash ("" for ground truth), joints in the file's order.
 
     `notes` are what a user should know about the reading, such as columns that are not used. `step`: the rows of a
-    sequence are its every n-th frame, from frame 0.
+    sequence are its every n-th frame, from frame 0. `confident`: every sequence tells its confidences.
     """
 
     name: str
@@ -41,6 +42,7 @@ class DetectionSource:
     skeleton: Skeleton
     notes: tuple[str, ...] = ()
     step: int = 1
+    confident: bool = False
 
 
 def in_loop_order(found: dict[Sequence, np.ndarray]) -> Iterator[DetectedSequence]:

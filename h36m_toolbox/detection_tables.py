@@ -2,7 +2,8 @@
 
 Columns: `subject` (S1), `action` (the metadata's name or VideoPose3D's: TakingPhoto or Photo), `subaction` (1 or 2),
 `camera` (54138969), `frame` (from 0), and `x_<joint>`, `y_<joint>` for each joint of a skeleton, by its names, in any
-order; in Parquet also our own `joints_2d`. Rows may come in any order. Every frame from the first, or every n-th.
+order; in Parquet also our own `joints_2d`. Confidences, 0 or more: `c_<joint>` for each joint, or, beside `joints_2d`,
+a column `confidences`. Rows may come in any order. Every frame from the first, or every n-th.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBACTIONS, SUBJECTS, Se
 from h36m_toolbox.skeletons import H36M_16, H36M_17, SH_16, Skeleton
 
 POSE_COLUMN = "joints_2d"
+CONFIDENCE_COLUMN = "confidences"
 
 _SKELETONS = (H36M_17, H36M_16, SH_16)
 _CANONICAL_ACTIONS = {"Photo": "TakingPhoto", "WalkDog": "WalkingDog"}
@@ -45,25 +47,31 @@ class DetectionTable:
     order: tuple[Sequence, ...]
     starts: np.ndarray  # (sequences,)
     joints_2d: np.ndarray  # (rows, joints, 2), px float32
+    confidences: np.ndarray | None  # (rows, joints), float32, 0 or more
     step: int
 
     def sequences(self) -> Iterator[DetectedSequence]:
         """The detections by sequence, in the data set's loop order."""
         for sequence, start, end in zip(self.order, self.starts, (*self.starts[1:], len(self.joints_2d)), strict=True):
-            yield DetectedSequence(sequence, self.joints_2d[start:end])
+            confidences = None if self.confidences is None else self.confidences[start:end]
+            yield DetectedSequence(sequence, self.joints_2d[start:end], confidences)
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which columns are read, and what they mean; `joints` is empty for the one column of poses."""
+    """Which columns are read, and what they mean; `joints` is empty for the one column of poses.
+
+    `confidences` names no column, one a joint, or the one column of them all.
+    """
 
     skeleton: Skeleton
     joints: tuple[str, ...]
+    confidences: tuple[str, ...]
     unused: tuple[str, ...]
 
     @property
     def read(self) -> list[str]:
-        return [*KEYS, *(self.joints or (POSE_COLUMN,))]
+        return [*KEYS, *(self.joints or (POSE_COLUMN,)), *self.confidences]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,32 +91,36 @@ def read_detection_table(path: Path) -> DetectionTable:
     """Read a table of detections, `.csv` or `.parquet`, block by block; only its float32 poses are held.
 
     Raises H36MError naming the line (CSV, the header is line 1) or row (Parquet, from 0) of an unknown name, a value
-    that is no finite number, a duplicate, or a gap in the frames; and for missing or unknown joints. Other columns,
-    such as confidences, are not used, and the notes say so.
+    that is no finite number, a duplicate, or a gap in the frames; and for missing or unknown joints. Other columns are
+    not used, and the notes say so.
     """
     csv = path.suffix.lower() == ".csv"
     word, first = ("line", 2) if csv else ("row", 0)
-    key_blocks, pose_blocks, count = [np.empty(0, np.int64)], [], 0
+    key_blocks, pose_blocks, confidence_blocks, count = [np.empty(0, np.int64)], [], [], 0
     with _opened_csv(path) if csv else _opened_parquet(path) as (columns, batches):
         for batch in batches:
             block = _Block(path, batch, word, first + count)
             key_blocks.append(_keys(block))
             pose_blocks.append(_poses(block, columns))
+            if columns.confidences:
+                confidence_blocks.append(_confidences(block, columns))
             count += len(batch)
     if not count:
         raise H36MError(f"{path}: has columns but no rows; expected a row for each sequence and frame")
     keys, joints_2d = np.concatenate(key_blocks), np.concatenate(pose_blocks)
+    confidences = np.concatenate(confidence_blocks) if confidence_blocks else None
     pose_blocks.clear()  # as large as all that follows
     order = np.argsort(keys, kind="stable")
     if np.any(order[1:] < order[:-1]):
         keys, joints_2d = keys[order], joints_2d[order]
+        confidences = None if confidences is None else confidences[order]
     codes, starts = np.unique(keys >> 32, return_index=True)
     step = _frame_step(path, keys, starts, word, order + first)
     notes = [f"{path.name}: {', '.join(columns.unused)}: columns without use, left out"] if columns.unused else []
     notes += [f"{path.name}: one frame in {step}, those that {step} divides"] if step > 1 else []
     order_of_sequences = sequences()
     in_order = tuple(order_of_sequences[code] for code in codes)
-    return DetectionTable(columns.skeleton, tuple(notes), in_order, starts, joints_2d, step)
+    return DetectionTable(columns.skeleton, tuple(notes), in_order, starts, joints_2d, confidences, step)
 
 
 def _frame_step(path: Path, keys: np.ndarray, starts: np.ndarray, word: str, numbers: np.ndarray) -> int:
@@ -179,10 +191,29 @@ def _columns(path: Path, schema: pa.Schema) -> _Columns:
     if POSE_COLUMN in names:
         if coordinates:
             raise H36MError(f"{path}: has {POSE_COLUMN} and {coordinates[0]}; expected one kind of them")
-        return _Columns(_pose_skeleton(path, schema), (), _unused(names, (POSE_COLUMN,)))
+        skeleton = _pose_skeleton(path, schema)
+        column = _confidence_column(path, schema, skeleton)
+        return _Columns(skeleton, (), column, _unused(names, (POSE_COLUMN, *column)))
     skeleton = _named_skeleton(path, coordinates)
     joints = tuple(f"{axis}_{joint}" for joint in skeleton.joints for axis in "xy")
-    return _Columns(skeleton, joints, _unused(names, joints))
+    confidences = tuple(f"c_{joint}" for joint in skeleton.joints)
+    absent = [name for name in confidences if name not in names]
+    if absent and len(absent) < len(confidences):
+        raise H36MError(f"{path}: lacks the column {', '.join(absent)}; expected confidences of all joints, or of none")
+    confidences = () if absent else confidences
+    return _Columns(skeleton, joints, confidences, _unused(names, (*joints, *confidences)))
+
+
+def _confidence_column(path: Path, schema: pa.Schema, skeleton: Skeleton) -> tuple[str, ...]:
+    if CONFIDENCE_COLUMN not in schema.names:
+        return ()
+    type_ = schema.field(CONFIDENCE_COLUMN).type
+    if not pa.types.is_fixed_size_list(type_) or type_.list_size != len(skeleton):
+        raise H36MError(
+            f"{path}: {CONFIDENCE_COLUMN} holds {type_}; expected lists of {len(skeleton)} numbers, one for each joint "
+            f"of {skeleton.name}"
+        )
+    return (CONFIDENCE_COLUMN,)
 
 
 def _unused(names: list[str], used: tuple[str, ...]) -> tuple[str, ...]:
@@ -287,3 +318,22 @@ def _poses(block: _Block, columns: _Columns) -> np.ndarray:
         what = f"{'xy'[place % 2]} of {skeleton.joints[place // 2]}"
         raise H36MError(f"{block.place(row)}: {what} is {poses[row, place]}; expected every joint of every frame, px")
     return poses.reshape(count, len(skeleton), 2)
+
+
+def _confidences(block: _Block, columns: _Columns) -> np.ndarray:
+    """(rows, joints), float32."""
+    joints = columns.skeleton.joints
+    if columns.confidences == (CONFIDENCE_COLUMN,):
+        numbers = block.batch.column(CONFIDENCE_COLUMN).flatten().to_numpy(zero_copy_only=False)
+        told = numbers.astype(np.float32, copy=False)
+        told = told.reshape(-1, len(joints)) if len(told) == len(block.batch) * len(joints) else told[:0]
+    else:
+        told = np.stack([_numbers(block, name, pa.float32()) for name in columns.confidences], axis=1)
+    if len(told) != len(block.batch):
+        raise H36MError(f"{block.path}: {CONFIDENCE_COLUMN} has rows without a value; expected one of every joint")
+    wrong = np.argwhere(~(np.isfinite(told) & (told >= 0)))
+    if len(wrong):
+        row, place = wrong[0]
+        what = f"confidence of {joints[place]}"
+        raise H36MError(f"{block.place(row)}: {what} is {told[row, place]}; expected a number from 0 upwards")
+    return told

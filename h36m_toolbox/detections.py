@@ -38,6 +38,7 @@ from h36m_toolbox.tarballs import is_tarball
 from h36m_toolbox.videopose3d import Positions2D, ground_truth_2d, read_positions_2d
 
 COLUMN = "joints_2d"
+CONFIDENCES = "confidences"
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,18 @@ def open_detections(name: str, path: Path) -> tuple[DetectionSource, Iterator[De
             f"{path}: no such file; expected a data_2d_h36m_*.npz, a stacked-hourglass .tar.gz or h36m.zip, or a "
             "table of your own, .parquet or .csv"
         )
-    skeleton, notes, step = SH_16, tuple[str, ...](), 1
+    skeleton, notes, step, confident = SH_16, tuple[str, ...](), 1, False
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".csv"):
         table = read_detection_table(path)
         skeleton, notes, step, detected = table.skeleton, table.notes, table.step, table.sequences()
+        confident = table.confidences is not None
     elif is_tarball(path) or suffix == ".zip":
         detected = read_hourglass(path)
     else:
         positions = read_positions_2d(path)
         skeleton, detected = positions.skeleton, _labelled(positions)
-    return DetectionSource(name, path.name, sha256_of(path), skeleton, notes, step), detected
+    return DetectionSource(name, path.name, sha256_of(path), skeleton, notes, step, confident), detected
 
 
 def _labelled(positions: Positions2D) -> Iterator[DetectedSequence]:
@@ -135,7 +137,10 @@ def write_detections(
     `pose_lengths` are the frames that each sequence's poses have: what is missing or of another length is reported.
     Fewer detections than poses are no error here; a model that needs them will say so.
     """
-    schema = table_schema((PoseField(COLUMN, source.skeleton, 2, "px", "image"),))
+    fields = [PoseField(COLUMN, source.skeleton, 2, "px", "image")]
+    if source.confident:
+        fields.append(PoseField(CONFIDENCES, source.skeleton, 1, "0 or more", "image"))
+    schema = table_schema(tuple(fields))
     path = detections_path(data, source.name)
     lengths: dict[Sequence, int] = {}
     with written_whole(path) as temporary, open_writer(temporary, schema) as writer:
@@ -146,7 +151,10 @@ def write_detections(
                     f"{source.file}: {item.sequence} has {item.joints_2d.shape[1]} joints; "
                     f"{source.skeleton.name} has {len(source.skeleton)}"
                 )
-            table = sequence_table(item.sequence, np.arange(n) * source.step, {COLUMN: item.joints_2d}, schema)
+            columns = {COLUMN: item.joints_2d}
+            if source.confident and item.confidences is not None:
+                columns[CONFIDENCES] = item.confidences[..., None]
+            table = sequence_table(item.sequence, np.arange(n) * source.step, columns, schema)
             writer.write_table(table, row_group_size=max(1, n))
             lengths[item.sequence] = n
             if progress:
@@ -241,7 +249,8 @@ def read_sequence_detections(data: Path, name: str) -> Iterator[DetectedSequence
                 f"{path}: the row group of {sequence} is not that sequence alone, frame by frame from 0; bundle the "
                 f"file with `h36m detections RAW --out {data} --add {name}=FILE`"
             )
-        yield DetectedSequence(sequence, pose_array(table, COLUMN))
+        confidences = pose_array(table, CONFIDENCES)[..., 0] if CONFIDENCES in table.schema.names else None
+        yield DetectedSequence(sequence, pose_array(table, COLUMN), confidences)
 
 
 def match_detections(labels: pa.Table, detections: pa.Table, name: str, joints: tuple[str, ...]) -> np.ndarray:

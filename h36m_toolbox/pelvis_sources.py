@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.detections import bundled_skeleton, detections_path, read_sequence_detections
+from h36m_toolbox.detections import CONFIDENCES, bundled_skeleton, detections_path, read_sequence_detections
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import sha256_of
 from h36m_toolbox.pelvis import JOINT, PelvisSource, RecordingPelvis, averaged, instant_keys, recording_code
@@ -30,7 +30,6 @@ from h36m_toolbox.triangulation import (
 )
 
 METHODS = ("dlt", "ransac")
-CONFIDENCE_COLUMN = "confidences"  # one number a joint, 0 or more
 PREDICTION_COLUMN = "joints_3d"
 PREDICTIONS_NAME = "predictions.parquet"
 
@@ -62,22 +61,21 @@ def pelvis_of_detections(
     skeleton = bundled_skeleton(data, name)
     (joint,) = skeleton.indices((JOINT,))
     path = detections_path(data, name)
-    weighted = CONFIDENCE_COLUMN in pq.read_schema(path).names
+    weighted = CONFIDENCES in pq.read_schema(path).names
     settings: dict[str, str | int | float | bool] = {"method": method, "confidences": weighted}
     if method == "ransac":
         settings |= {"draws": RANSAC_DRAWS, "threshold_px": RANSAC_THRESHOLD_PX, "refined": refine}
     source = PelvisSource("detections", f"{name} {method}", path.name, sha256_of(path), skeleton.name, settings)
-    return source, _triangulated_recordings(_views(data, name, joint, weighted), path, rng, method, refine)
+    return source, _triangulated_recordings(_views(data, name, joint), path, rng, method, refine)
 
 
-def _views(data: Path, name: str, joint: int, weighted: bool) -> Iterator[_View]:
-    path = detections_path(data, name)
-    groups = pose_row_groups(path, [CONFIDENCE_COLUMN] if weighted else [])
-    for detected, group in zip(read_sequence_detections(data, name), groups, strict=True):
+def _views(data: Path, name: str, joint: int) -> Iterator[_View]:
+    for detected in read_sequence_detections(data, name):
         confidences = np.ones(len(detected.joints_2d))
-        if weighted:
-            confidences = pose_array(group, CONFIDENCE_COLUMN)[:, joint, 0].astype(np.float64)
+        if detected.confidences is not None:
+            confidences = detected.confidences[:, joint].astype(np.float64)
             if not (confidences >= 0).all():
+                path = detections_path(data, name)
                 raise H36MError(f"{path}: {detected.sequence} has confidences that are no number from 0 upwards")
         yield _View(detected.sequence, detected.joints_2d[:, joint].astype(np.float64), confidences)
 

@@ -475,13 +475,14 @@ def test_models_lists_published_figures_and_where_the_weights_are() -> None:
         assert f"{card.parameters:,}" in text
         assert card.weights in text
         for score in card.published:
-            assert f"{score.mpjpe_mm:.2f} / {score.p_mpjpe_mm:.2f} mm on {score.detections}" in text
+            aligned = "-" if score.p_mpjpe_mm is None else f"{score.p_mpjpe_mm:.2f}"
+            assert f"{score.mpjpe_mm:.2f} / {aligned} mm on {score.detections}" in text
 
 
 def test_models_as_json_is_json() -> None:
     cards = json.loads(done("models", "--json"))
     assert [card["name"] for card in cards] == [card.name for card in list_models()]
-    assert all(card["weights"].startswith("https://") and card["published"] for card in cards)
+    assert all(card["weights"] and card["published"] for card in cards)
 
 
 def test_protocols_prints_every_switch_of_every_protocol() -> None:
@@ -544,7 +545,7 @@ def test_leaderboard_shows_one_protocol_or_refuses(runs: Path, tmp_path: Path) -
 # What train and bench refuse before any work; tests/benchmarks has the rest
 
 UNKNOWN = {
-    "model": ("--model", "posenet", "there are some for|there are martinez, semgcn, semgcn-nonlocal"),
+    "model": ("--model", "posenet", "no model is called posenet; there are .*martinez.* semgcn, semgcn-nonlocal"),
     "detections": ("--detections", "hrnet", r"hrnet\.parquet: no such detections; .* has cpn, gt, sh"),
     "a path for detections": ("--detections", "../labels/parquet/val", "is no name of detections"),
     "device": ("--device", "tpu", "device 'tpu' cannot be used .*; try --device auto"),

@@ -42,7 +42,8 @@ def test_the_links_lead_to_the_rooms(room: str) -> None:
 
 
 def test_the_data_room_imports_neither_torch_nor_a_higher_room() -> None:
-    modules = sorted(path.stem for path in (ROOT / "h36m_toolbox").glob("*.py") if not path.stem.startswith("__"))
+    stems = (path.stem for path in (ROOT / "h36m_toolbox").glob("*.py"))
+    modules = sorted(stem for stem in stems if not stem.startswith("__") and stem != "cli")  # the door sees every room
     code = (
         f"import sys, importlib\n"
         f"for module in {modules}:\n"

@@ -118,7 +118,46 @@ def test_actions_have_the_metadatas_or_videopose3ds_name(prepared: Path, tmp_pat
     ]
 
 
-def test_confidences_are_left_out_and_the_report_says_so(prepared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_confidences_are_bundled_and_come_back(
+    prepared: Path, tmp_path: Path, write: Callable[[pd.DataFrame, Path], Path]
+) -> None:
+    frame = own_table(prepared)
+    told = np.random.default_rng(3).uniform(0, 1, (len(frame), 17)).astype(np.float32)
+    frame = frame.assign(**{f"c_{joint}": told[:, place] for place, joint in enumerate(H36M_17.joints)})
+    shuffled = frame.sample(frac=1, random_state=1)
+    path = write(shuffled, tmp_path / ("own.csv" if write is write_csv else "own.parquet"))
+    data = tmp_path / "data"
+    bundle_detections(RawArchive.open(prepared / "raw"), data, {"own": path})
+    found = np.concatenate([detected.confidences for detected in read_sequence_detections(data, "own")])
+    np.testing.assert_allclose(found, told, rtol=1e-6)
+    again = tmp_path / "again.parquet"  # our own table, taken in again
+    again.write_bytes((data / "detections" / "own.parquet").read_bytes())
+    bundle_detections(RawArchive.open(prepared / "raw"), data, {"again": again})
+    assert (
+        read_detections(data, "again").column("confidences").equals(read_detections(data, "own").column("confidences"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"c_Hip": 0.5}, "lacks the column c_RHip, .* expected confidences of all joints, or of none"),
+        (
+            {f"c_{joint}": -0.5 for joint in H36M_17.joints},
+            "line 2: confidence of Hip is -0.5; expected a number from 0",
+        ),
+    ],
+)
+def test_confidences_that_are_none_are_refused(
+    prepared: Path, tmp_path: Path, changes: dict[str, float], message: str
+) -> None:
+    path = write_csv(one_sequence(prepared).assign(**changes), tmp_path / "own.csv")
+    with pytest.raises(H36MError, match=message):
+        open_detections("own", path)
+
+
+def test_columns_without_use_are_left_out_and_the_report_says_so(prepared: Path, tmp_path: Path) -> None:
     frame = own_table(prepared).assign(confidence=0.5, confidence_Hip="high")
     path = write_csv(frame, tmp_path / "own.csv")
     report = bundle_detections(RawArchive.open(prepared / "raw"), tmp_path / "data", {"own": path})["own"]
