@@ -39,8 +39,8 @@ bench: .venv/installed
 fuzz: .venv/test-installed
 	$(BIN)/python tests/fuzz/run.py --seconds 3600
 
-# The pictures of the README, from synthetic data.
-pictures: .venv/installed
+# The pictures of the README, from synthetic data; the page needs Chromium.
+pictures: .venv/test-installed
 	$(BIN)/h36m synth demo-walk/raw --subjects S1,S5,S6,S7,S8,S9 --actions Walking --frames 60
 	$(BIN)/h36m extract demo-walk/raw --out demo-walk/data --subjects S9
 	$(BIN)/h36m detections demo-walk/raw --out demo-walk/data
@@ -50,6 +50,8 @@ pictures: .venv/installed
 		--weights demo-walk/runs/train/checkpoint_best.pt
 	$(BIN)/h36m view --data demo-walk/data --run "$$(ls -d demo-walk/runs/martinez-* | tail -n 1)" --subject S9 \
 		--action Walking --camera 54138969 --size 300 --downsample 2 --out docs/pictures/walking.gif
+	$(BIN)/h36m report "$$(ls -d demo-walk/runs/martinez-* | tail -n 1)" --data demo-walk/data --out demo-walk/report.html
+	$(BIN)/python tests/browser/check_report.py demo-walk/report.html --screenshot docs/pictures/report.png --height 2400
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

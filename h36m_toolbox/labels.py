@@ -35,7 +35,7 @@ LABEL_FIELDS = (
     PoseField("joints_2d", H36M_17, 2, "px", "image"),
     PoseField("joints_3d_world", H36M_17, 3, "mm", "world"),
     PoseField("joints_3d_camera", H36M_17, 3, "mm", "camera"),
-    PoseField("joints_3d_universal", H36M_17, 3, "mm", "universal camera", nullable=True),
+    PoseField("joints_3d_universal", H36M_17, 3, "mm", "universal camera", may_lack=True),
 )
 LABEL_SCHEMA = table_schema(LABEL_FIELDS).append(pa.field("in_h36m_fetch", pa.bool_(), nullable=True))
 _POSE_SOURCES = {
@@ -49,17 +49,16 @@ _POSE_SOURCES = {
 def label_table(poses: SequencePoses) -> pa.Table:
     """The rows of one sequence, cut to the frames that all of its arrays have.
 
-    Without universal poses `joints_3d_universal` and `in_h36m_fetch` are null.
+    Without universal poses `joints_3d_universal` is NaN and `in_h36m_fetch` null.
     """
     n = poses.frames
     has_universal = poses.universal is not None
-    fields = tuple(field for field in LABEL_FIELDS if has_universal or field.name != "joints_3d_universal")
-    arrays = {field.name: getattr(poses, _POSE_SOURCES[field.name])[:n] for field in fields}
-    columns = {name: H36M_32.select(array, H36M_17.joints) for name, array in arrays.items()}
-    table = sequence_table(poses.sequence, np.arange(n), columns, table_schema(fields))
-    if not has_universal:
-        field = LABEL_SCHEMA.field("joints_3d_universal")
-        table = table.append_column(field, pa.nulls(n, field.type))
+    columns = {}
+    for name, source in _POSE_SOURCES.items():
+        array = getattr(poses, source)
+        absent = array is None
+        columns[name] = np.full((n, len(H36M_17), 3), np.nan) if absent else H36M_32.select(array[:n], H36M_17.joints)
+    table = sequence_table(poses.sequence, np.arange(n), columns, table_schema(LABEL_FIELDS))
     selected = pa.array(in_h36m_fetch(poses)) if has_universal else pa.nulls(n, pa.bool_())
     return table.append_column(LABEL_SCHEMA.field("in_h36m_fetch"), selected)
 
@@ -76,7 +75,7 @@ class LabelReport:
 
     `cut`: sequences whose arrays differ in length, with each length. `short_videos`: sequences whose extracted video
     has fewer frames than poses. `damaged`: sequences left out because a file could not be read. `without_universal`:
-    sequences whose columns `joints_3d_universal` and `in_h36m_fetch` are null.
+    sequences whose columns `joints_3d_universal` and `in_h36m_fetch` are empty (NaN and null).
     """
 
     path: Path
@@ -98,7 +97,7 @@ class LabelReport:
         which = first if count == 1 else f"{count} sequences ({first}, ...)"
         return (
             f"{which}: D3_Positions_mono_universal is not there and cannot be derived; "
-            "joints_3d_universal and in_h36m_fetch are null"
+            "joints_3d_universal and in_h36m_fetch are empty"
         )
 
 

@@ -9,6 +9,7 @@ import av
 import h5py
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.videos import opened_video
 
 _MASK_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, AttributeError)  # what h5py makes of a damaged file
 
@@ -19,7 +20,7 @@ def video_header_frames(path: Path) -> int:
     if missing:
         raise H36MError(f"{path}: truncated, its last {missing:,} bytes are not there; get the file again")
     try:
-        with av.open(path, metadata_errors="ignore") as container:  # damaged tags are no damaged video
+        with opened_video(path) as container:
             return int(container.streams.video[0].frames)
     except (av.FFmpegError, IndexError) as error:
         raise H36MError(f"{path}: cannot be read as a video ({error}); get the file again") from error

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.sequences import ACTION_IDS, CAMERA_IDS, Sequence
@@ -42,14 +41,16 @@ class PoseField:
     dims: int
     unit: str  # "mm" or "px"
     frame: str  # "world", "camera", "universal camera", "image"
-    nullable: bool = False  # rows may have no pose
+    may_lack: bool = False  # rows without a pose hold NaN: older readers cannot read null lists of a fixed size
 
     @property
     def arrow(self) -> pa.Field:
         """The Arrow field, float32, with joints, unit and frame as its metadata."""
         metadata = {"joints": json.dumps(self.skeleton.joints), "unit": self.unit, "coordinate_frame": self.frame}
+        if self.may_lack:
+            metadata["without_pose"] = "NaN"
         size = len(self.skeleton) * self.dims
-        return pa.field(self.name, pa.list_(pa.float32(), size), self.nullable, metadata)
+        return pa.field(self.name, pa.list_(pa.float32(), size), False, metadata)
 
 
 def table_schema(fields: tuple[PoseField, ...], metadata: dict[str, str] | None = None) -> pa.Schema:
@@ -98,24 +99,26 @@ def pose_array(table: pa.Table, column: str) -> np.ndarray:
     H36MError where rows have no pose, as `joints_3d_universal` of sequences without universal poses.
     """
     field = pose_field(table.schema, column)
-    _check_not_null(table, column)
     chunks = [
         chunk.flatten().to_numpy().reshape(len(chunk), len(field.skeleton), field.dims)
         for chunk in table.column(column).chunks
     ]
     if not chunks:
         return np.empty((0, len(field.skeleton), field.dims), np.float32)
-    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    poses = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    if field.may_lack:
+        _check_all_there(table, column, np.isnan(poses[:, 0, 0]))
+    return poses
 
 
-def _check_not_null(table: pa.Table, column: str) -> None:
-    absent = table.column(column).null_count
-    if absent:
-        first = table.filter(pc.field(column).is_null()).slice(0, 1).select(KEYS)
+def _check_all_there(table: pa.Table, column: str, absent: np.ndarray) -> None:
+    if absent.any():
+        first = table.slice(int(absent.argmax()), 1).select(KEYS)
         sequence = sequence_of_code(int(sequence_codes(first)[0]))
         raise H36MError(
-            f"column {column} has no values in {absent:,} of {len(table):,} rows, the first of {sequence}: RAW lacks "
-            "what it is made from; get the missing archives and make the labels again, or leave these sequences out"
+            f"column {column} has no values in {absent.sum():,} of {len(table):,} rows, the first of {sequence}: RAW "
+            "lacks what it is made from; get the missing archives and make the labels again, or leave these sequences "
+            "out"
         )
 
 
@@ -138,7 +141,7 @@ def pose_field(schema: pa.Schema, column: str) -> PoseField:
         field.type.list_size // len(skeleton),
         metadata.get("unit", ""),
         metadata.get("coordinate_frame", ""),
-        field.nullable,
+        metadata.get("without_pose") == "NaN",
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 from av.video.frame import PictureType
 
-from h36m_toolbox.videos import decoded_frames, video_stream
+from h36m_toolbox.videos import decoded_frames, opened_video, video_stream
 
 _MOST_WAITING = 32  # decoded frames held back to be put in order; no codec reorders over more than 16
 
@@ -86,7 +86,7 @@ def _by_groups(path: Path, wanted: Container[int]) -> Iterator[av.VideoFrame | N
 def _read_index(path: Path) -> _Index:
     times: list[int] = []
     keys: list[int] = []
-    with av.open(path, metadata_errors="ignore") as container:
+    with opened_video(path) as container:
         stream = video_stream(container)
         for packet in container.demux(stream):
             if packet.size == 0:  # the mark of the end
@@ -127,7 +127,7 @@ def _decoded_runs(path: Path, runs: list[_Run], frame_at: dict[int, int]) -> Ite
         return
     left = iter(runs)
     run = next(left)
-    with av.open(path, metadata_errors="ignore") as container:
+    with opened_video(path) as container:
         stream = video_stream(container)
         ordered = _Ordered(run, frame_at)
         packets = (packet for packet in container.demux(stream) if packet.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -23,10 +24,16 @@ _BLACK = np.array(
 _BT601_LIKE = {Colorspace.ITU601.value, 2, 6}  # 2: untagged, which every decoder takes for BT.601; 6: SMPTE 170M
 
 
+def opened_video(path: Path) -> InputContainer:
+    """A video file, opened; tags that are no text do not matter (PyAV 19 and later never look at them so closely)."""
+    lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+    return av.open(path, **lenient)
+
+
 def video_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels from a video's header; H36MError for a file that is no video."""
     try:
-        with av.open(path, metadata_errors="ignore") as container:
+        with opened_video(path) as container:
             stream = container.streams.video[0]
             return stream.width, stream.height
     except (av.FFmpegError, IndexError) as error:
@@ -49,7 +56,7 @@ def decoded_frames(path: Path) -> Iterator[av.VideoFrame]:
     """
     count = 0
     try:
-        with av.open(path, metadata_errors="ignore") as container:
+        with opened_video(path) as container:
             for frame in container.decode(video_stream(container)):
                 yield frame
                 count += 1
