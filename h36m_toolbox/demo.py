@@ -23,6 +23,7 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
         ("detections", raw, "--out", data, "--cpn", cpn, "--sh", sh),
         ("labels", raw, "--out", data, "--format", "parquet", "--format", "toolbox", "--format", "poseformer", *many),
         ("stats", data, "--select", "all"),
+        ("pelvis", data, "--detections", "cpn"),
     ]
     where = ("--data", data, "--runs", runs)
     commands.append(("bench", "--model", "semgcn", *where, "--detections", "gt", "--untrained"))
@@ -49,6 +50,7 @@ def demo_tour(folder: Path) -> str:
         "data/labels/poseformer": "the same of Context-Aware PoseFormer",
         "data/detections": "gt, cpn and sh detections, one table each",
         "data/stats": "limb lengths: mean_and_std_limb_length.h5, limb_lengths.csv",
+        "data/pelvis": "pelvis positions triangulated from cpn: train.parquet, val.parquet",
         "runs": "checkpoints, predictions, reports",
         "runs/leaderboard.csv": "a row for every run",
     }

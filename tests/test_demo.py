@@ -33,7 +33,7 @@ def test_every_command_of_the_demo_is_one_a_user_can_type(tmp_path: Path) -> Non
         for name, *words in commands:
             main.commands[name].make_context(name, list(words), parent=parent, resilient_parsing=False)
     shown = [name for name in main.commands if name in {command[0] for command in commands}]
-    assert shown == ["synth", "extract", "labels", "detections", "stats", "train", "bench", "leaderboard"]
+    assert shown == ["synth", "extract", "labels", "detections", "stats", "pelvis", "train", "bench", "leaderboard"]
 
 
 def test_the_weights_of_each_run_are_what_a_training_before_it_leaves(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_demo_ends_in_a_plausible_leaderboard(tmp_path: Path) -> None:
     assert len(rows) == 5
     assert not any(row.incomplete for row in rows)
     for row in rows:
-        assert f"| {row.run} |" in process.stdout
+        assert f" {row.run}\n" in process.stdout
         assert (folder / "runs" / row.run / "predictions.parquet").is_file()
 
     def error(model: str, detections: str, untrained: bool = False) -> float:
