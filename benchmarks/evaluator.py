@@ -74,7 +74,7 @@ def judge(
             f"{predictions.path}: every error is exactly 0, and protocol {protocol.name} skips such frames; are these "
             "the labels themselves?"
         )
-    unscored = [action for action in ACTIONS if action not in {item.sequence.action for item in items}]
+    unscored = [action for action in protocol.actions if action not in {item.sequence.action for item in items}]
     problems = matched.problems
     if unscored:
         problems += (f"no pose of {', '.join(unscored)}: left out of the means",)

@@ -25,7 +25,7 @@ from h36m_toolbox.benchmarks.switches import (
 )
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.known_bad import DISPLACED_RECORDINGS, S11_DIRECTIONS, UNREADABLE_VIDEOS
-from h36m_toolbox.sequences import CAMERA_IDS, TEST_SUBJECTS, Recording, Sequence
+from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, TEST_SUBJECTS, Recording, Sequence
 from h36m_toolbox.skeletons import H36M_16, H36M_17, MULTIVIEW_17
 
 # Ground truth displaced against the images; kept, dropped and shifted by -200 mm (PosePile) are all in use.
@@ -40,6 +40,7 @@ class Protocol:
     version: int
     source: str
     subjects: tuple[str, ...]
+    actions: tuple[str, ...]
     cameras: tuple[str, ...]
     frames: Frames
     samples: Samples
@@ -84,6 +85,7 @@ class Protocol:
         """Whether frames of this sequence are scored."""
         return (
             sequence.subject in self.subjects
+            and sequence.action in self.actions
             and sequence.camera in self.cameras
             and sequence.recording not in self.dropped_recordings
             and sequence not in self.dropped_views
@@ -127,6 +129,7 @@ VIDEOPOSE3D = Protocol(
     version=1,
     source="Pavllo et al. 2019, facebookresearch/VideoPose3D, and the lifters that use its data files",
     subjects=TEST_SUBJECTS,
+    actions=ACTIONS,
     cameras=CAMERA_IDS,
     frames=every_nth(1),
     samples=Samples.VIEWS,

@@ -11,21 +11,23 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from h36m_toolbox.benchmarks.all_protocols import ProtocolTable, evaluate_all
+from h36m_toolbox.benchmarks.environments import present_environment
 from h36m_toolbox.benchmarks.evaluator import evaluate
 from h36m_toolbox.benchmarks.foreign_poses import LabelledFrames, Statement
 from h36m_toolbox.benchmarks.matching import covered_rows
+from h36m_toolbox.benchmarks.narrowing import protocol_of_split
 from h36m_toolbox.benchmarks.prediction_files import converted
 from h36m_toolbox.benchmarks.predictions import Predictions
 from h36m_toolbox.benchmarks.protocols import Protocol
 from h36m_toolbox.benchmarks.reports import Report
-from h36m_toolbox.benchmarks.runs import protocol_of_split, write_report
+from h36m_toolbox.benchmarks.run_folders import PREDICTIONS_NAME, predictions_of, seal, unseal, write_report
+from h36m_toolbox.benchmarks.run_records import Recorded, record_predictions
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.pose_tables import row_keys
 from h36m_toolbox.sequences import SPLITS
 
-PREDICTIONS_NAME = "predictions.parquet"
 PROTOCOLS_NAME = "protocols.csv"
 
 
@@ -37,11 +39,12 @@ def score_file(
     statement: Statement | None = None,
     model: str = "",
     out: Path | None = None,
+    arguments: tuple[str, ...] = (),
 ) -> Report:
-    """Score any predictions file under a protocol on the labels of a split.
+    """Score any predictions file, or those of a run's folder, under a protocol on the labels of a split.
 
-    `statement` is what the user says of the file, `model` the label of its maker. With `out` also written there:
-    `predictions.parquet`, the file as ours, then `report.json` and `per_action.csv`. Raises as
+    `statement` is what the user says of the file, `model` the label of its maker. With `out` also written there: the
+    files of a run, `run_folders`, with `arguments` as the command line that asked for it. Raises as
     `prediction_files.converted` and `evaluate`; nothing is written then.
     """
     protocol = protocol_of_split(protocol_name, split)
@@ -52,9 +55,30 @@ def score_file(
     ):
         report = evaluate(predictions, labels, protocol)
         if out:
+            out.mkdir(parents=True, exist_ok=True)
+            unseal(out)
             _place(ours, out / PREDICTIONS_NAME)
             write_report(out, report)
+            request = {"predictions_sha256": report.predictions_sha256, "split": split, "protocol": protocol.name}
+            seal(out, present_environment(report.provenance.device, arguments, data, request))
     return report
+
+
+def score_as_run(
+    path: Path,
+    data: Path,
+    protocol_name: str,
+    runs: Path,
+    split: str = "val",
+    statement: Statement | None = None,
+    model: str = "",
+    arguments: tuple[str, ...] = (),
+) -> Recorded:
+    """As `score_file`, kept as a run of its own: a folder in RUNS and a row in its leaderboard."""
+    protocol = protocol_of_split(protocol_name, split)
+    labels = read_labels(data, split, ["joints_3d_camera"])
+    with _as_ours(path, data, labels, labelled_frames(labels, split, protocol), statement, model) as (ours, _):
+        return record_predictions(ours, runs, data, split, labels, protocol, arguments)
 
 
 def score_under_all(
@@ -85,7 +109,7 @@ def _as_ours(
 ) -> Iterator[tuple[Path, Predictions]]:
     """The predictions, and where they lie as a file of ours while the context lasts."""
     with TemporaryDirectory(prefix="h36m-eval-") as folder:
-        into = Path(folder) / PREDICTIONS_NAME
+        path, into = predictions_of(path), Path(folder) / PREDICTIONS_NAME
         predictions = converted(path, into, data, labels, labelled, statement or Statement(), model)
         yield (into if into.exists() else path), predictions
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from h36m_toolbox.commands.options import FILE, FOLDER, THERE
+from h36m_toolbox.commands.options import FILE, FOLDER, THERE, arguments_as_given
 
 
 @click.command("eval")
-@click.argument("predictions", type=FILE)
+@click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--data", type=THERE, required=True, help="The prepared folder.")
 @click.option("--protocol", default="videopose3d", show_default=True, help="One of `h36m protocols`, or all.")
 @click.option("--split", type=click.Choice(["val", "train"]), default="val", show_default=True)
@@ -24,6 +24,7 @@ from h36m_toolbox.commands.options import FILE, FOLDER, THERE
 @click.option("--as-stated", is_flag=True, help="Score even where unit, joints, axes or frame order look wrong.")
 @click.option("--model", default="", help="What to call the model. Default: the file's name.")
 @click.option("--out", type=FOLDER, help="Write the report, and the predictions as ours, there.")
+@click.option("--runs", type=FOLDER, help="Keep it as a run: a folder in RUNS and a row in its leaderboard.")
 def command(
     predictions: Path,
     data: Path,
@@ -39,22 +40,50 @@ def command(
     as_stated: bool,
     model: str,
     out: Path | None,
+    runs: Path | None,
 ) -> None:
-    """Score PREDICTIONS, a file of poses from any model, under a protocol.
+    """Score PREDICTIONS, a file of poses from any model or a run's folder, under a protocol.
 
     Read are Parquet and CSV tables, npz and npy arrays, VideoPose3D's positions and the results pickles of learnable
     triangulation and ContextPose. What a file does not say of itself is said with options.
+
+    Of MPI-INF-3DHP: the official inference_data.mat or an npz of its arrays, each (frames, 17, 3), under a protocol
+    mpi-inf-3dhp; all of them side by side under mpi-inf-3dhp-all.
     """
+    if protocol.startswith("mpi-inf-3dhp"):
+        if runs or (out and protocol.endswith("-all")):
+            raise click.UsageError("scores of MPI-INF-3DHP are no runs, and --out is for one protocol at a time")
+        _eval_mpi_inf_3dhp(predictions, data, protocol, as_stated, out)
+        return
     from h36m_toolbox.benchmarks.foreign_poses import Facts, Statement
-    from h36m_toolbox.benchmarks.scoring import score_file, score_under_all
+    from h36m_toolbox.benchmarks.scoring import score_as_run, score_file, score_under_all
 
     facts = Facts(joints, unit or "", root or "", coordinates or "")
     statement = Statement(facts, frames, labels, subtract_root, as_stated)
-    if protocol == "all":
+    if runs and (out or protocol == "all"):
+        raise click.UsageError("--runs keeps the score under one protocol as a run; give it without --out")
+    arguments = arguments_as_given()
+    written = ["report.json", "per_action.csv", "predictions.parquet", "environment.json", "complete.json"]
+    if runs:
+        result = score_as_run(predictions, data, protocol, runs, split, statement, model, arguments)
+        click.echo(result.report.to_markdown())
+        click.echo(f"wrote {result.folder}, a row in {runs / 'leaderboard.csv'}")
+    elif protocol == "all":
         click.echo(score_under_all(predictions, data, split, statement, model, out).to_markdown())
         written = ["protocols.csv", "predictions.parquet"]
     else:
-        click.echo(score_file(predictions, data, protocol, split, statement, model, out).to_markdown())
-        written = ["report.json", "per_action.csv", "predictions.parquet"]
+        click.echo(score_file(predictions, data, protocol, split, statement, model, out, arguments).to_markdown())
     if out:
         click.echo(f"wrote {', '.join(str(out / name) for name in written)}")
+
+
+def _eval_mpi_inf_3dhp(predictions: Path, data: Path, protocol: str, as_stated: bool, out: Path | None) -> None:
+    from h36m_toolbox.benchmarks import mpi_inf_3dhp_scoring as scoring
+
+    if protocol == scoring.ALL_PROTOCOLS:
+        click.echo(scoring.comparison_markdown(scoring.score_under_all(predictions, data, as_stated)))
+        return
+    report = scoring.score_test_predictions(predictions, data, protocol, as_stated, out)
+    click.echo(scoring.report_markdown(report))
+    if out:
+        click.echo(f"wrote the official tables, report.json and inference_data.mat in {out}")

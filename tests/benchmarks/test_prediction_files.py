@@ -382,6 +382,8 @@ def test_what_is_written_is_a_predictions_file_of_ours_and_the_same_each_time(kn
         "predictions.parquet",
         "report.json",
         "per_action.csv",
+        "environment.json",
+        "complete.json",
     }
 
 

@@ -20,10 +20,11 @@ import torch
 from synthetic_data import ACTIONS, FRAMES, VIEWS, WritesAFile, done, refused
 
 from h36m_toolbox import __version__
-from h36m_toolbox.benchmarks import runs as runs_module
-from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, read_leaderboard
+from h36m_toolbox.benchmarks import run_folders
+from h36m_toolbox.benchmarks.leaderboard import COLUMNS, LeaderboardRow, read_leaderboard
 from h36m_toolbox.benchmarks.predictions import Predictions, read_predictions
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
+from h36m_toolbox.benchmarks.reports import FIGURES
 from h36m_toolbox.benchmarks.runs import BenchRequest, bench
 from h36m_toolbox.detections import detections_path
 from h36m_toolbox.files import sha256_of
@@ -70,6 +71,11 @@ def run(runs: Path, data: Path, *words: object, model: str = "semgcn") -> Ran:
     return Ran(runs / row.run, row, read_predictions(runs / row.run / "predictions.parquet"), said)
 
 
+def visible(folder: Path) -> list[str]:
+    """What a user sees in a folder; the leaderboard's lock is hidden."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def refused_run(runs: Path, data: Path, *words: object, model: str = "semgcn") -> str:
     """The message of a run that must be refused and leave nothing."""
     message = refused("bench", "--model", model, "--data", data, "--runs", runs, "--device", "cpu", *words)
@@ -85,11 +91,13 @@ def test_a_run_leaves_its_files_and_a_row_with_its_provenance(
 ) -> None:
     ran = run(tmp_path, synthetic_data, "--weights", weights["semgcn"], "--detections", "cpn")
     assert sorted(path.name for path in ran.folder.iterdir()) == [
+        "complete.json",
+        "environment.json",
         "per_action.csv",
         "predictions.parquet",
         "report.json",
     ]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([ran.folder.name, "leaderboard.csv"])
+    assert visible(tmp_path) == sorted([ran.folder.name, "leaderboard.csv"])
     made = ran.predictions.provenance
     for told in (made, ran.row):
         assert told.model == "semgcn"
@@ -117,8 +125,9 @@ def test_the_row_has_the_figures_that_eval_gives_the_predictions(
     words = ("--data", synthetic_data, "--protocol", "semgcn", "--out", out)
     done("eval", ran.folder / "predictions.parquet", *words)
     report = json.loads((out / "report.json").read_text())
-    for column in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm", "pck150", "auc"):
-        assert getattr(ran.row, column) == report["headline"][column.removesuffix("_mm")], column
+    for name in FIGURES:
+        assert getattr(ran.row, name if name in COLUMNS else f"{name}_mm") == report["headline"][name], name
+    assert ran.row.manifest_sha256 == report["frames_sha256"]
     assert report["frames_scored"] == ran.row.frames
     for name in ("report.json", "per_action.csv"):
         assert (out / name).read_bytes() == (ran.folder / name).read_bytes()
@@ -198,7 +207,8 @@ def test_untrained_is_asked_for_by_name_and_says_so(
     trained = run(tmp_path, synthetic_data, "--weights", weights["semgcn"])
     assert "untrained" not in (trained.row.weights_sha256, trained.row.options)
     assert not np.array_equal(trained.poses, first.poses)
-    assert "| untrained |" in done("leaderboard", "--runs", tmp_path)
+    assert "| untrained |" in done("leaderboard", "--runs", tmp_path, "--format", "markdown")
+    assert run(tmp_path, synthetic_data, "--untrained", "--option", "hid_dim=8").row.options == "hid_dim=8, untrained"
 
 
 # Protocols and splits
@@ -234,7 +244,7 @@ def test_the_training_split_is_scored_under_a_name_of_its_own(
     assert ran.row.data_fingerprint == sha256_of(labels_path(synthetic_data, "train"))
     assert "INCOMPLETE: the labels have no subject S5, S6, S7, S8" in ran.said
     run(tmp_path, synthetic_data, "--weights", weights["semgcn"])
-    assert done("leaderboard", "--runs", tmp_path).count("\n## ") + 1 == 2  # never ranked together
+    assert done("leaderboard", "--runs", tmp_path, "--format", "markdown").count("## ") == 2  # never ranked together
 
 
 # Detections and labels that do not fit
@@ -387,13 +397,13 @@ class _Noon(datetime):
 def test_runs_of_the_same_second_get_folders_of_their_own(
     synthetic_data: Path, weights: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs_module, "datetime", _Noon)
+    monkeypatch.setattr(run_folders, "datetime", _Noon)
     request = BenchRequest("semgcn", synthetic_data, weights=weights["semgcn"], device="cpu")
     with ThreadPoolExecutor(4) as executor:
         results = list(executor.map(lambda _: bench(request, tmp_path), range(6)))
     names = ["semgcn-gt-semgcn-20250601-120000", *(f"semgcn-gt-semgcn-20250601-120000-{n}" for n in range(2, 7))]
     assert sorted(result.folder.name for result in results) == names
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "leaderboard.csv"])
+    assert visible(tmp_path) == sorted([*names, "leaderboard.csv"])
     rows = read_leaderboard(tmp_path / "leaderboard.csv")
     assert sorted(row.run for row in rows) == names
     for row in rows:
@@ -409,3 +419,107 @@ def test_a_leaderboard_that_is_none_is_told_before_the_work(
     assert f"{tmp_path / 'leaderboard.csv'}, line 1: no leaderboard of this version" in message
     assert [path.name for path in tmp_path.iterdir()] == ["leaderboard.csv"]
     assert (tmp_path / "leaderboard.csv").read_text() == "run,score\na,1\n"
+
+
+# Less than the whole protocol
+
+
+def test_a_narrowed_protocol_has_a_name_of_its_own_and_ranks_alone(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ("--weights", weights["semgcn"], "--test-subjects", "S9", "--actions", "Walking,Eating", "--every", 5)
+    ran = run(tmp_path, synthetic_data, *words)
+    assert ran.row.protocol == "semgcn@S9/Eating+Walking/every-5"
+    table = ran.predictions.table
+    assert set(table.column("subject").to_pylist()) == {"S9"}
+    assert set(table.column("action").to_pylist()) == {"Walking", "Eating"}
+    assert set(table.column("frame").to_pylist()) == {0, 5}
+    assert (ran.row.frames, ran.row.incomplete) == (2 * 2 * len(CAMERA_IDS) * 2, False)
+    whole = run(tmp_path, synthetic_data, "--weights", weights["semgcn"])
+    text = done("leaderboard", "--runs", tmp_path, "--format", "markdown")
+    assert text.count("## ") == 2
+    said = done("eval", whole.folder, "--data", synthetic_data, "--protocol", ran.row.protocol)
+    assert f"| {ran.row.mpjpe_mm:.2f} |" in said  # the same frames of the whole run, scored again
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--test-subjects", "S1"), "S1: not of the val split, which has S9, S11"),
+        (("--actions", "Runing"), "no action is called Runing; there are Directions"),
+        (("--protocol", "semgcn@S9/every-0"), "no action is called every-0"),
+    ],
+)
+def test_what_cannot_be_narrowed_to_is_refused(
+    synthetic_data: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    assert message in refused_run(tmp_path / "runs", synthetic_data, "--untrained", *words)
+
+
+# Going on with what was run
+
+
+def test_a_finished_run_is_kept_and_only_for_the_same_request(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ("--weights", weights["semgcn"], "--resume")
+    first = run(tmp_path, synthetic_data, *words)
+    again = run(tmp_path, synthetic_data, *words)
+    assert again.said.replace("kept /", "wrote /") == first.said
+    assert "\nkept /" in again.said
+    assert len(read_leaderboard(tmp_path / "leaderboard.csv")) == 1
+    for other in (("--detections", "cpn"), ("--protocol", "semgcn-centred"), ("--every", 2)):
+        assert "wrote" in run(tmp_path, synthetic_data, *words, *other).said
+    assert "wrote" in run(tmp_path, synthetic_data, "--weights", weights["semgcn"]).said  # not asked to resume
+
+
+@pytest.mark.parametrize("harm", ["unfinished", "altered"])
+def test_a_run_that_is_no_evidence_is_run_again(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path, harm: str
+) -> None:
+    words = ("--weights", weights["semgcn"], "--resume")
+    first = run(tmp_path, synthetic_data, *words)
+    if harm == "unfinished":
+        (first.folder / "complete.json").unlink()
+    else:
+        (first.folder / "per_action.csv").write_text("action,frames\n")
+    again = run(tmp_path, synthetic_data, *words)
+    assert "wrote" in again.said
+    assert again.folder != first.folder
+    np.testing.assert_array_equal(again.poses, first.poses)
+
+
+def test_a_run_that_was_stopped_before_its_row_gets_it(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ("--weights", weights["semgcn"], "--resume")
+    first = run(tmp_path, synthetic_data, *words)
+    (tmp_path / "leaderboard.csv").unlink()
+    assert run(tmp_path, synthetic_data, *words).row == first.row
+
+
+# Scoring again
+
+
+def test_predictions_of_a_run_are_scored_again_as_a_run_of_their_own(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    ran = run(tmp_path, synthetic_data, "--weights", weights["semgcn"])
+    words = ("--data", synthetic_data, "--protocol", "semgcn-centred", "--runs", tmp_path)
+    said = done("eval", ran.folder, *words)
+    first, second = read_leaderboard(tmp_path / "leaderboard.csv")
+    assert (second.protocol, second.model, second.weights_sha256) == ("semgcn-centred", "semgcn", first.weights_sha256)
+    assert second.predictions_sha256 == first.predictions_sha256
+    assert f"wrote {tmp_path / second.run}, a row in {tmp_path / 'leaderboard.csv'}" in said
+    run_folders.check_sealed(tmp_path / second.run)
+    assert second.run.startswith("semgcn-gt-semgcn-centred-")
+
+
+def test_a_folder_that_was_edited_is_not_scored_again(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    ran = run(tmp_path, synthetic_data, "--weights", weights["semgcn"])
+    (ran.folder / "report.json").write_text("{}")
+    message = refused("eval", ran.folder, "--data", synthetic_data, "--protocol", "semgcn")
+    assert f"{ran.folder}: altered: report.json is not the file that complete.json was written for" in message
+    done("eval", ran.folder / "predictions.parquet", "--data", synthetic_data, "--protocol", "semgcn")
