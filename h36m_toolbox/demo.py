@@ -12,6 +12,7 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
     """Arguments of `h36m`, command after command, that fill `folder` with `raw`, `data` and `runs`."""
     raw, data, runs = (str(folder / name) for name in ("raw", "data", "runs"))
     many = ("--jobs", str(jobs))
+    other = str(folder / "raw-mpi-inf-3dhp")
     detections = folder / "raw" / "detections"
     cpn, sh = (
         str(detections / name)
@@ -24,6 +25,9 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
         ("labels", raw, "--out", data, "--format", "parquet", "--format", "toolbox", "--format", "poseformer", *many),
         ("stats", data, "--select", "all"),
         ("pelvis", data, "--detections", "cpn"),
+        ("synth", other, "--data-set", "mpi-inf-3dhp", "--seed", str(seed), *many),
+        ("extract", other, "--out", data, *many),
+        ("labels", other, "--out", data, "--format", "parquet", "--format", "lifting", *many),
     ]
     where = ("--data", data, "--runs", runs)
     commands.append(("bench", "--model", "semgcn", *where, "--detections", "gt", "--untrained"))
@@ -50,6 +54,7 @@ def demo_tour(folder: Path) -> str:
         "data/labels/poseformer": "the same of Context-Aware PoseFormer",
         "data/detections": "gt, cpn and sh detections, one table each",
         "data/stats": "limb lengths: mean_and_std_limb_length.h5, limb_lengths.csv",
+        "data/mpi-inf-3dhp": "frames, label table and npz files of a second, smaller data set, MPI-INF-3DHP",
         "data/pelvis": "pelvis positions triangulated from cpn: train.parquet, val.parquet",
         "runs": "checkpoints, predictions, reports",
         "runs/leaderboard.csv": "a row for every run",

@@ -31,9 +31,9 @@ def write_positions_npz(
     `pickled_part`. Subjects without entries have empty dicts, as officially.
     """
     with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        _write_object(archive, key, _nested_dict(entries))
+        write_object_member(archive, key, _nested_dict(entries))
         for name, value in further.items():
-            _write_object(archive, name, [pickled_part([value]).stream])
+            write_object_member(archive, name, [pickled_part([value]).stream])
 
 
 def _nested_dict(entries: Iterable[tuple[Recording, bytes]]) -> Iterator[bytes]:
@@ -48,7 +48,7 @@ def _nested_dict(entries: Iterable[tuple[Recording, bytes]]) -> Iterator[bytes]:
         yield pickle.SETITEM
 
 
-def _write_object(archive: zipfile.ZipFile, name: str, value: Iterable[bytes]) -> None:
+def write_object_member(archive: zipfile.ZipFile, name: str, value: Iterable[bytes]) -> None:
     """One member of the npz: an array without dimensions whose only element is the pickled `value`."""
     before, after = _around_element()
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

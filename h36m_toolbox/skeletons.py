@@ -147,6 +147,53 @@ INTEGRAL_18 = Skeleton(
 # One point an instant: where volumetric models centre their volume.
 PELVIS = Skeleton(name="pelvis", joints=("Hip",), parents=(-1,), mirror_pairs=())
 
+# MPI-INF-3DHP (Mehta et al. 2017), in the order and under the names of its annotation files.
+_SIDED = ("clavicle", "shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle", "foot", "toe")
+MPI_INF_3DHP_28 = Skeleton(
+    name="mpi-inf-3dhp-28",
+    joints=(
+        *("spine3", "spine4", "spine2", "spine", "pelvis", "neck", "head", "head_top"),
+        *("left_clavicle", "left_shoulder", "left_elbow", "left_wrist", "left_hand"),
+        *("right_clavicle", "right_shoulder", "right_elbow", "right_wrist", "right_hand"),
+        *("left_hip", "left_knee", "left_ankle", "left_foot", "left_toe"),
+        *("right_hip", "right_knee", "right_ankle", "right_foot", "right_toe"),
+    ),
+    parents=(
+        *(2, 0, 3, 4, -1, 1, 5, 6),
+        *(5, 8, 9, 10, 11),
+        *(5, 13, 14, 15, 16),
+        *(4, 18, 19, 20, 21),
+        *(4, 23, 24, 25, 26),
+    ),
+    mirror_pairs=tuple((f"left_{joint}", f"right_{joint}") for joint in _SIDED),
+)
+
+# The 17 of them that its test set holds and its evaluation scores.
+MPI_INF_3DHP_17 = Skeleton(
+    name="mpi-inf-3dhp-17",
+    joints=(
+        *("head_top", "neck", "right_shoulder", "right_elbow", "right_wrist"),
+        *("left_shoulder", "left_elbow", "left_wrist", "right_hip", "right_knee", "right_ankle"),
+        *("left_hip", "left_knee", "left_ankle", "pelvis", "spine", "head"),
+    ),
+    parents=(1, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, -1, 14, 1),
+    mirror_pairs=tuple(
+        (f"left_{limb}", f"right_{limb}") for limb in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    ),
+)
+
+# Which joint of MPI-INF-3DHP stands for which of Human3.6M's 17. Spine, Thorax, Neck/Nose and Head are other points of
+# the body there: figures across the two data sets hold that difference.
+MPI_INF_3DHP_OF_H36M = {
+    **{"Hip": "pelvis", "Spine": "spine", "Thorax": "neck", "Neck/Nose": "head", "Head": "head_top"},
+    **{
+        f"{side[0].upper()}{joint}": f"{side}_{other}"
+        for side in ("left", "right")
+        for joint, other in zip(_LIMBS, ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"), strict=True)
+    },
+}
+
+# What predictions and detections of Human3.6M may come in.
 SKELETONS = {
     skeleton.name: skeleton
     for skeleton in (H36M_32, H36M_17, H36M_16, SH_16, MULTIVIEW_17, LSP_14, INTEGRAL_18, PELVIS)

@@ -19,6 +19,7 @@ from h36m_toolbox.frame_stores import LAYOUTS
 from h36m_toolbox.frames import JPEG_QUALITY
 from h36m_toolbox.labels import LABEL_SCHEMA
 from h36m_toolbox.limb_lengths import SELECTIONS
+from h36m_toolbox.mpi_inf_3dhp.preparation import FORMATS as MPI_INF_3DHP_FORMATS
 from h36m_toolbox.skeletons import H36M_17, SH_16
 from h36m_toolbox.undistortion import UNDISTORTED_QUALITY
 
@@ -48,7 +49,7 @@ def test_options_that_repeat_a_value_of_the_library_agree_with_it() -> None:
     assert tuple(options["layout"].type.choices) == LAYOUTS
     assert f"quality {JPEG_QUALITY} by default" in DATASETS
     (formats,) = (param for param in main.commands["labels"].params if param.name == "formats")
-    assert tuple(formats.type.choices) == tuple(FORMATS)
+    assert tuple(formats.type.choices) == tuple(dict.fromkeys((*FORMATS, *MPI_INF_3DHP_FORMATS)))
     (selection,) = (param for param in main.commands["stats"].params if param.name == "selection")
     assert tuple(selection.type.choices) == SELECTIONS
 

@@ -16,6 +16,9 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 
+SUB_PACKAGES = ("mpi_inf_3dhp", "pose_datasets")  # of the data room
+
+
 def setuptools_table() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
@@ -23,7 +26,7 @@ def setuptools_table() -> dict:
 def test_every_folder_with_modules_is_listed_as_a_package() -> None:
     found = {
         "h36m_toolbox",
-        "h36m_toolbox.commands",
+        *(f"h36m_toolbox.{name}" for name in ("commands", *SUB_PACKAGES)),
         *(
             f"h36m_toolbox.{folder.relative_to(ROOT).as_posix().replace('/', '.')}"
             for room in ("models", "benchmarks")
@@ -44,6 +47,9 @@ def test_the_links_lead_to_the_rooms(room: str) -> None:
 def test_the_data_room_imports_neither_torch_nor_a_higher_room() -> None:
     stems = (path.stem for path in (ROOT / "h36m_toolbox").glob("*.py"))
     modules = sorted(stem for stem in stems if not stem.startswith("__") and stem != "cli")  # the door sees every room
+    modules += [
+        f"{name}.{path.stem}" for name in SUB_PACKAGES for path in (ROOT / "h36m_toolbox" / name).glob("[a-z]*.py")
+    ]
     code = (
         f"import sys, importlib\n"
         f"for module in {modules}:\n"

@@ -67,13 +67,22 @@ class Size(click.ParamType):
 @workers_option
 @writes("images")
 def command(raw: Path, data: Path, dry_run: bool, jobs: Any, **options: Any) -> None:
-    """Videos to frames: DATA/images/s_01_act_02_subact_01_ca_01/..._000001.jpg."""
+    """Videos to frames: DATA/images/s_01_act_02_subact_01_ca_01/..._000001.jpg.
+
+    Of MPI-INF-3DHP: videos and test images, below DATA/mpi-inf-3dhp; with --every, --quality, --crop poseformer and
+    --cameras (vnect or another set's name, or numbers).
+    """
     from h36m_toolbox.archive import Kind
     from h36m_toolbox.frame_plans import needed_kinds, plan_sources
     from h36m_toolbox.frames import extract_frames, extraction_summary
+    from h36m_toolbox.mpi_inf_3dhp.archive import find_archive
     from h36m_toolbox.raw_inputs import open_raw, videos_to_extract
     from h36m_toolbox.sequences import SUBJECTS
 
+    other = find_archive(raw)
+    if other:
+        _extract_mpi_inf_3dhp(other, data, dry_run, jobs, options)
+        return
     recipe = _recipe(options)
     only = {name: options[name] for name in ("subjects", "actions", "cameras") if options[name]}
     kinds = (Kind.VIDEO, *needed_kinds(recipe.select, recipe.store))
@@ -103,3 +112,22 @@ def _recipe(options: dict[str, Any]) -> Any:
     size = size or ("192x256" if rule == "poseformer" else "256x256")
     store = FrameStore(options["layout"], options["undistort"], f"{rule}-{size}" if rule else "")
     return Recipe(options["select"] or every or "all", store, options["quality"], options["pack"])
+
+
+def _extract_mpi_inf_3dhp(archive: Any, data: Path, dry_run: bool, jobs: Any, options: dict[str, Any]) -> None:
+    from h36m_toolbox.mpi_inf_3dhp.frames import FrameRecipe, extract_views, extraction_lines
+    from h36m_toolbox.mpi_inf_3dhp.sequences import cameras_of
+
+    stray = [f"--{name}" for name in ("select", "undistort", "size", "pack", "subjects", "actions") if options[name]]
+    stray += ["--dry-run"] if dry_run else []
+    stray += ["--layout"] if options["layout"] != "toolbox" else []
+    stray += [f"--crop {options['crop']}"] if options["crop"] not in (None, "poseformer") else []
+    if stray:
+        raise click.UsageError(f"{', '.join(stray)}: only for Human3.6M, which RAW is not")
+    cameras = cameras_of(",".join(options["cameras"] or ("vnect",)))
+    recipe = FrameRecipe(options["every"] or 1, options["crop"] is not None, options["quality"])
+    with progress_bar("extract") as step:
+        outcomes = extract_views(archive, data, cameras, recipe, jobs, step)
+    click.echo("\n".join(extraction_lines(outcomes)))
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise click.exceptions.Exit(1)

@@ -14,13 +14,14 @@ from h36m_toolbox.commands.labels import command
 from h36m_toolbox.detections import read_detections
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats import FORMATS, FormatOptions, read_format, unused_options, write_format
+from h36m_toolbox.mpi_inf_3dhp.preparation import FORMATS as MPI_INF_3DHP_FORMATS
 from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.safe_pickle import read_object_npy
 
 
 def test_the_command_offers_every_format_and_every_option() -> None:
     parameters = {parameter.name: parameter for parameter in command.params}
-    assert tuple(parameters["formats"].type.choices) == tuple(FORMATS)
+    assert tuple(parameters["formats"].type.choices) == tuple(dict.fromkeys((*FORMATS, *MPI_INF_3DHP_FORMATS)))
     options = {option for format_ in FORMATS.values() for option in format_.options}
     assert options == set(vars(FormatOptions()))
     assert options <= set(parameters)

@@ -1,0 +1,156 @@
+"""A small synthetic MPI-INF-3DHP in the original's own formats: an invented figure, invented cameras, flat pictures."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import h5py
+import numpy as np
+import scipy.io
+import simplejpeg
+
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.files import folder_written_whole
+from h36m_toolbox.mpi_inf_3dhp.archive import CALIBRATION, IMAGES, TEST_ANNOTATIONS, TRAIN_ANNOTATIONS
+from h36m_toolbox.mpi_inf_3dhp.sequences import (
+    CAMERA_COUNT,
+    CAMERA_SETS,
+    TEST_SEQUENCES,
+    TRAIN_RECORDINGS,
+    TRAIN_SIZE,
+    image_size,
+)
+from h36m_toolbox.mpi_inf_3dhp.synthetic_scene import (
+    calibration_texts_of_test_set,
+    ring_cameras,
+    scene_camera_of_test_set,
+    standing_poses,
+    train_calibration_text,
+)
+from h36m_toolbox.skeletons import MPI_INF_3DHP_17, MPI_INF_3DHP_28
+
+_MATLAB_HEADER = b"MATLAB 7.3 MAT-file, synthetic"
+_USER_BLOCK = 512
+_MARK, _MARK_TEXT = "SYNTHETIC.txt", "Invented by `h36m synth`; nothing here is of MPI-INF-3DHP.\n"
+_PELVIS = MPI_INF_3DHP_28.joints.index(MPI_INF_3DHP_28.root)
+
+
+@dataclass(frozen=True)
+class SyntheticPlan:
+    """What to invent; images are `image_side` px wide and high, the annotations those of full-size ones.
+
+    `image_side` None: full size, as crops need them.
+    """
+
+    train: tuple[str, ...] = ("S1/Seq1",)
+    test: tuple[str, ...] = TEST_SEQUENCES
+    cameras: tuple[int, ...] = CAMERA_SETS["vnect"]  # with a video; annotations have all 14
+    frames: int = 12
+    extra_rows: int = 2  # annotated beyond the videos' ends, as in the original
+    image_side: int | None = 64
+
+
+def write_synthetic_3dhp(folder: Path, rng: np.random.Generator, plan: SyntheticPlan | None = None) -> None:
+    """Write `folder/mpi_inf_3dhp/S1/Seq1/...` and `folder/mpi_inf_3dhp_test_set/TS1/...`, each whole or not at all.
+
+    An earlier synthetic set there is replaced; H36MError where something else is in the way, or for sequences that
+    MPI-INF-3DHP does not have.
+    """
+    plan = plan or SyntheticPlan()
+    unknown = [
+        name for name in (*plan.train, *plan.test) if name not in TRAIN_RECORDINGS and name not in TEST_SEQUENCES
+    ]
+    if unknown:
+        raise H36MError(f"MPI-INF-3DHP has no sequence {', '.join(unknown)}")
+    train_set, test_set = folder / "mpi_inf_3dhp", folder / "mpi_inf_3dhp_test_set"
+    for part in (train_set, test_set):
+        if part.exists() and not (part / _MARK).is_file():
+            raise H36MError(f"{part}: is there and is no synthetic set; name another folder to write one to")
+    if plan.train:
+        with folder_written_whole(train_set) as temporary:
+            (temporary / _MARK).write_text(_MARK_TEXT)
+            for name in plan.train:
+                _write_train(temporary / name, TRAIN_RECORDINGS[name].fps, rng, plan)
+    if plan.test:
+        with folder_written_whole(test_set) as temporary:
+            (temporary / _MARK).write_text(_MARK_TEXT)
+            for name in plan.test:
+                _write_test(temporary / name, name, rng, plan)
+            calibrations = temporary / "test_util" / "camera_calibration"
+            calibrations.mkdir(parents=True)
+            for file_name, text in calibration_texts_of_test_set().items():
+                (calibrations / file_name).write_text(text)
+
+
+def _write_train(folder: Path, fps: int, rng: np.random.Generator, plan: SyntheticPlan) -> None:
+    (folder / IMAGES).mkdir(parents=True)
+    cameras = ring_cameras(CAMERA_COUNT)
+    world = standing_poses(plan.frames + plan.extra_rows, rng)
+    cells = {name: np.empty((CAMERA_COUNT, 1), object) for name in ("annot2", "annot3", "univ_annot3")}
+    for number, camera in enumerate(cameras):
+        poses = camera.world_to_camera(world)
+        arrays = {"annot2": camera.project_linear(poses), "annot3": poses, "univ_annot3": _universal(poses)}
+        for name, array in arrays.items():
+            cells[name][number, 0] = array.reshape(len(array), -1)
+    numbers = {"cameras": np.arange(CAMERA_COUNT)[None] + 0.0, "frames": np.arange(len(world))[:, None] + 0.0}
+    scipy.io.savemat(folder / TRAIN_ANNOTATIONS, {**cells, **numbers}, do_compression=True)
+    (folder / CALIBRATION).write_text(train_calibration_text(cameras))
+    for number in plan.cameras:
+        _write_video(folder / IMAGES / f"video_{number}.avi", fps, _pictures(plan, TRAIN_SIZE, number))
+
+
+def _write_test(folder: Path, name: str, rng: np.random.Generator, plan: SyntheticPlan) -> None:
+    (folder / IMAGES).mkdir(parents=True)
+    camera = scene_camera_of_test_set(name)
+    poses = camera.world_to_camera(MPI_INF_3DHP_28.select(standing_poses(plan.frames, rng), MPI_INF_3DHP_17.joints))
+    root = MPI_INF_3DHP_17.joints.index(MPI_INF_3DHP_17.root)
+    variables = {
+        "annot2": camera.project_linear(poses)[:, None],
+        "annot3": poses[:, None],
+        "univ_annot3": _universal(poses, root)[:, None],
+        "valid_frame": (np.arange(plan.frames) % 3 != 1)[:, None],
+        "activity_annotation": (1 + np.arange(plan.frames) % 7)[:, None],
+        "bb_crop": np.zeros((plan.frames, 34)),
+    }
+    (folder / TEST_ANNOTATIONS).write_bytes(_matlab73(variables))
+    for number, picture in enumerate(_pictures(plan, image_size(name), 0), start=1):
+        jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), 90, "BGR", "420")
+        (folder / IMAGES / f"img_{number:06d}.jpg").write_bytes(jpeg)
+
+
+def _universal(poses: np.ndarray, root: int = _PELVIS) -> np.ndarray:
+    """Scaled about the pelvis, as `univ_annot3` is for a subject 6 % taller than the universal skeleton."""
+    return poses[:, [root]] + (poses - poses[:, [root]]) / 1.06
+
+
+def _matlab73(variables: dict[str, np.ndarray]) -> bytes:
+    content = io.BytesIO()
+    with h5py.File(content, "w", userblock_size=_USER_BLOCK) as file:
+        for name, values in variables.items():
+            file[name] = values.astype(np.float64)
+            file[name].attrs["MATLAB_class"] = np.bytes_("double")
+    content.seek(0)
+    content.write(_MATLAB_HEADER)
+    return content.getvalue()
+
+
+def _pictures(plan: SyntheticPlan, size: tuple[int, int], camera: int) -> list[np.ndarray]:
+    """Flat BGR pictures whose blue tells the frame and whose green tells the camera."""
+    width, height = size if plan.image_side is None else (plan.image_side, plan.image_side)
+    return [
+        np.full((height, width, 3), (20 + 13 * frame % 200, 40 + 12 * camera, 128), np.uint8)
+        for frame in range(plan.frames)
+    ]
+
+
+def _write_video(path: Path, fps: int, pictures: list[np.ndarray]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=fps)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
