@@ -32,15 +32,18 @@ class FrameChoice:
                 raise H36MError(f"unknown: {', '.join(unknown) or 'an empty list'}; there are {', '.join(known)}")
 
 
-def chosen_frames(data: Path, frames: FrameChoice, detections: str, joints: Skeleton) -> tuple[pa.Table, np.ndarray]:
-    """Labels and 2D poses (rows, joints, 2), px, of these frames, without S11 Directions, which has no detections.
+def chosen_frames(
+    data: Path, frames: FrameChoice, detections: str, joints: Skeleton, column: str = "joints_3d_world"
+) -> tuple[pa.Table, np.ndarray]:
+    """Labels with a `column` of poses, and 2D poses (rows, joints, 2), px, of these frames.
 
-    Raises H36MError where there are no such labels, or detections lack some of them.
+    Without S11 Directions, which has no detections. Raises H36MError where there are no such labels, or detections lack
+    some of them.
     """
     parts = []
     for split, subjects in SPLITS.items():
         if set(frames.subjects) & set(subjects):
-            labels = read_labels(data, split, ["joints_3d_world"])
+            labels = read_labels(data, split, [column])
             parts.append(labels.take(np.flatnonzero(_is_chosen(labels, frames))))
     chosen = pa.concat_tables(parts)
     if not len(chosen):

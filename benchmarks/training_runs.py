@@ -10,18 +10,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from h36m_toolbox.benchmarks import metrics
+from h36m_toolbox.benchmarks.integral_training_runs import train_on_patches
 from h36m_toolbox.benchmarks.lifting_data import FrameChoice, chosen_frames
+from h36m_toolbox.benchmarks.poseformer_training_runs import train_on_crops
+from h36m_toolbox.benchmarks.volumetric_files import ViewFiles
+from h36m_toolbox.benchmarks.volumetric_training import train_on_views
+from h36m_toolbox.errors import H36MError
 from h36m_toolbox.files import written_whole
 from h36m_toolbox.models import create_model
+from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.integral_recipes import changed_recipe as changed_patch_recipe
+from h36m_toolbox.models.patch_models import FromPatches
+from h36m_toolbox.models.poseformer_recipes import changed_recipe as changed_crop_recipe
 from h36m_toolbox.models.recipes import Recipe, changed
 from h36m_toolbox.models.registry import model_card, recipe_of
+from h36m_toolbox.models.view_models import FromViews
+from h36m_toolbox.models.view_recipes import ViewRecipe, changed_recipe, published_recipe
 from h36m_toolbox.sequences import ACTIONS, TEST_SUBJECTS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import Skeleton
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from h36m_toolbox.models.lifting import Normaliser
+    from h36m_toolbox.models.lifting import Lifting, Normaliser
     from h36m_toolbox.models.processes import Processes
     from h36m_toolbox.models.training import Progress, TrainingResult, Watch
 
@@ -38,7 +49,7 @@ class TrainRequest:
 
     model: str
     data: Path
-    detections: str = "gt"
+    detections: str = ""  # "" for gt, or what a model that sees crops is published on
     device: str = "auto"
     validate_on: str = TEST
     train_subjects: tuple[str, ...] = TRAIN_SUBJECTS
@@ -48,11 +59,46 @@ class TrainRequest:
     options: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
     tensorboard: bool = False
+    files: ViewFiles = field(default_factory=ViewFiles)  # of a model that sees images
+    start: Path | None = None  # weights of its backbone
+    mpii: Path | None = None  # folders of 2D data sets that a model of patches also learns from
+    coco: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.detections:
+            own = self.contract.detections if isinstance(self.contract, FromCrops) else "gt"
+            object.__setattr__(self, "detections", own)
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe with its changes."""
+        """The recipe of a lifter with its changes."""
         return changed(recipe_of(self.model, self.detections), self.changes)
+
+    @property
+    def view_recipe(self) -> ViewRecipe:
+        """The recipe of a model that sees images, with its changes."""
+        return changed_recipe(published_recipe(self.model), self.changes)
+
+    @property
+    def contract(self) -> Lifting | FromCrops | FromViews | FromPatches:
+        """What goes into the network and comes out."""
+        return model_card(self.model).contract(**self.options)
+
+    @property
+    def name(self) -> str:
+        """Of its folder, where nobody names it."""
+        return "-".join(
+            ("train", self.model, *(() if isinstance(self.contract, FromViews | FromPatches) else (self.detections,)))
+        )
+
+    @property
+    def epochs(self) -> int:
+        """How many there will be."""
+        if isinstance(self.contract, FromCrops):
+            return changed_crop_recipe(self.contract.backbone, self.changes).epochs
+        if isinstance(self.contract, FromPatches):
+            return changed_patch_recipe(self.model, self.changes).epochs
+        return self.view_recipe.epochs if isinstance(self.contract, FromViews) else self.recipe.epochs
 
     @property
     def trained_on(self) -> FrameChoice:
@@ -81,12 +127,22 @@ def train_model(
     import torch
 
     from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.lifting import Lifting
     from h36m_toolbox.models.processes import ALONE
     from h36m_toolbox.models.training import train
 
-    processes = processes or ALONE
+    processes, contract = processes or ALONE, request.contract
+    if isinstance(contract, FromPatches):
+        return train_on_patches(request, contract, folder, progress, processes)
+    if request.mpii or request.coco:
+        raise H36MError(f"model {request.model} learns from Human3.6M alone; leave --mpii, --coco out")
+    if isinstance(contract, FromCrops):
+        return train_on_crops(request, contract, folder, progress, processes)
+    if isinstance(contract, FromViews):
+        return train_on_views(request, contract, folder, progress, processes)
+    if not isinstance(contract, Lifting):
+        raise H36MError(f"model {request.model} has no recipe, so it cannot be trained here")
     recipe, device = request.recipe, device_named(request.device)
-    contract = model_card(request.model).contract(**request.options)
     labels, pixels = chosen_frames(request.data, request.trained_on, request.detections, contract.input_joints)
     normaliser = contract.normaliser(lambda: (labels, pixels), {})
     inputs, targets = normaliser.inputs(labels, pixels), normaliser.targets(labels)

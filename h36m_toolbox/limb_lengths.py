@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow.compute as pc
 
@@ -91,10 +92,37 @@ def statistics_table(by_subject: dict[str, np.ndarray]) -> str:
     return "\n".join(lines)
 
 
+def statistics_path(data: Path) -> Path:
+    """Where the statistics lie in a DATA folder."""
+    return data / "stats" / "mean_and_std_limb_length.h5"
+
+
+def read_limb_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """`mean` and `std` (limbs,), mm, float64, of an h5 file, ours or an official one, which may have more limbs.
+
+    Raises H36MError where it is missing, damaged or holds something else.
+    """
+    if not path.is_file():
+        raise H36MError(f"{path}: no such file; write limb-length statistics with `h36m stats DATA`")
+    try:
+        with h5py.File(path, "r") as file:
+            mean, std = (np.asarray(file[name], np.float64) for name in ("mean", "std"))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise H36MError(f"{path}: cannot be read ({error}); expected HDF5 with mean and std; `h36m stats`") from error
+    if mean.ndim != 1 or mean.shape != std.shape or len(mean) < len(LIMBS):
+        raise H36MError(
+            f"{path}: mean {mean.shape} and std {std.shape}; expected as many of both, {len(LIMBS)} or more, as `h36m "
+            "stats DATA` writes them"
+        )
+    if not (np.isfinite(mean) & np.isfinite(std) & (std >= 0)).all():
+        raise H36MError(f"{path}: mean and std must be finite and std not negative; write it again with `h36m stats`")
+    return mean, std
+
+
 def write_limb_statistics(data: Path, by_subject: dict[str, np.ndarray]) -> tuple[Path, Path]:
     """Write ContextPose's h5 (`mean`, `std`) and a table per subject and limb below `DATA/stats`; their paths."""
     columns = {subject: limb_statistics(lengths) for subject, lengths in _with_all(by_subject).items()}
-    statistics = data / "stats" / "mean_and_std_limb_length.h5"
+    statistics = statistics_path(data)
     with hdf5_written_whole(statistics) as file:
         file["mean"] = columns["all"].mean
         file["std"] = columns["all"].std

@@ -1,4 +1,4 @@
-"""The multi-view label table read: instants with world poses, boxes in every view, and the calibration they were made by.
+"""The multi-view label table read: instants with world poses, a box in every view, and the calibration.
 
 `human36m-multiview-labels-GTbboxes.npy`, ours or an official one. How it is made: `multiview_format`.
 """
@@ -40,7 +40,7 @@ class MultiviewLabels:
     @property
     def seen(self) -> np.ndarray:
         """Which views have a box: (instants, cameras)."""
-        return self.boxes.any(axis=2)
+        return np.asarray(self.boxes.any(axis=2))
 
     def taken(self, instants: np.ndarray) -> MultiviewLabels:
         """These instants only, by index or mask."""
@@ -57,11 +57,11 @@ class MultiviewLabels:
 
     def frames_of_views(self) -> Iterator[tuple[Sequence, np.ndarray]]:
         """Each view that has boxes, and the frames (n,) that have one."""
-        codes = self.keys >> 32
+        codes, seen = self.keys >> 32, self.seen
         for code in dict.fromkeys(codes.tolist()):
             rows = np.flatnonzero(codes == code)
             for camera, view in enumerate(self.recording(int(rows[0])).views):
-                there = rows[self.seen[rows, camera]]
+                there = rows[seen[rows, camera]]
                 if len(there):
                     yield view, self.keys[there] & 0xFFFFFFFF
 

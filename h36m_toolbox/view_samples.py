@@ -1,4 +1,4 @@
-"""Views of instants as multi-view models see them: frames of DATA without lens distortion, cut and resized, with cameras.
+"""Views of instants as multi-view models see them: undistorted frames of DATA, cut and resized, with cameras.
 
 Frames come undistorted from the store that `h36m extract --undistort` fills, or from whole ones, undistorted as they
 are read: the official way stores a second, recompressed copy of the data set, which this saves.
@@ -41,6 +41,15 @@ class View:
 
     image: np.ndarray  # (size, size, 3) uint8, blue green red
     projection: np.ndarray  # (3, 4) float32
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single ==
+class ViewInput:
+    """What a multi-view network gets of one sample."""
+
+    images: np.ndarray  # (views, size, size, 3) uint8, blue green red
+    projections: np.ndarray  # (views, 3, 4) float32, world mm to px
+    base_point: np.ndarray | None  # (3,) float32, world, mm
 
 
 def person_view(

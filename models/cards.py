@@ -11,14 +11,20 @@ from h36m_toolbox.models.recipes import Recipe
 if TYPE_CHECKING:
     from torch import nn
 
+    from h36m_toolbox.models.crop_models import FromCrops
     from h36m_toolbox.models.lifting import Lifting
+    from h36m_toolbox.models.patch_models import FromPatches
+    from h36m_toolbox.models.view_models import FromViews
 
 ANY_DETECTIONS = "*"
 
 
 @dataclass(frozen=True)
 class PublishedScore:
-    """One published figure: errors in mm under a protocol, for 2D `detections` ("gt", "sh"); None where not given."""
+    """One published figure: errors in mm under a protocol; `detections` are the 2D input ("gt", "sh") or "images".
+
+    None stands for a figure that was not given.
+    """
 
     detections: str
     protocol: str
@@ -31,14 +37,14 @@ class PublishedScore:
 class ModelCard:
     """A model that `h36m bench` and `h36m train` can run.
 
-    `build(**options)` makes the network and `contract(**options)` says what goes into it and what comes out; the
-    options are plain JSON values. `recipes` has how it was trained on each kind of 2D detections, "*" on any other; a
-    model without recipes cannot be trained here. `parameters` counts those of the network without options.
+    `build(**options)` makes the network and `contract(**options)` says what goes into it and what comes out: 2D poses
+    or images. The options are plain JSON values. `recipes` has how it was trained on each kind of 2D detections, "*" on
+    any other; a lifter without recipes cannot be trained here. `parameters` counts the network's without options.
     """
 
     name: str
     build: Callable[..., nn.Module]
-    contract: Callable[..., Lifting]
+    contract: Callable[..., FromCrops | Lifting | FromViews | FromPatches]
     paper: str
     repository: str
     weights: str

@@ -49,7 +49,7 @@ class ContextAttention(nn.Module):
     """
 
     def __init__(
-        self, prior: LimbPrior, joints: int = 17, cuboid_mm: float = 2500.0, temperature: float = TEMPERATURE
+        self, prior: LimbPrior | None, joints: int = 17, cuboid_mm: float = 2500.0, temperature: float = TEMPERATURE
     ) -> None:
         super().__init__()
         channels = JOINT_CHANNELS * joints
@@ -113,6 +113,11 @@ class ContextAttention(nn.Module):
         Distances are those of a grid of cuboid / (side - 1), which is not quite the coarse volume's true spacing: the
         official one, and the released weights expect it.
         """
+        if self.prior is None:
+            raise H36MError(
+                "ContextPose was built without limb lengths, which its attention looks at; give their mean and std, as "
+                "`h36m stats DATA` writes them"
+            )
         if (side, device) not in self._kernels:
             self._kernels[side, device] = limb_kernels(self.prior, self.temperature, self.cuboid_mm, side).to(device)
         return self._kernels[side, device]
@@ -132,7 +137,7 @@ def limb_kernels(prior: LimbPrior, temperature: float, cuboid_mm: float, side: i
 class ContextBlock(nn.Module):
     """The attention, batch norm, ReLU, a 3x3x3 convolution and batch norm around a skip."""
 
-    def __init__(self, prior: LimbPrior, joints: int, cuboid_mm: float, temperature: float) -> None:
+    def __init__(self, prior: LimbPrior | None, joints: int, cuboid_mm: float, temperature: float) -> None:
         super().__init__()
         channels = JOINT_CHANNELS * joints
         self.atten_conv = ContextAttention(prior, joints, cuboid_mm, temperature)

@@ -8,15 +8,18 @@ Written anew.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from h36m_toolbox.models.cards import ModelCard, PublishedScore
 from h36m_toolbox.models.context_attention import JOINT_CHANNELS, TEMPERATURE, ContextBlock, LimbPrior
-from h36m_toolbox.models.pose_resnet import FEATURES, VOLUME_CHANNELS, PoseResNet, PoseResNetConfig
+from h36m_toolbox.models.pose_resnet import FEATURES, VOLUME_CHANNELS, PoseResNet, PoseResNetConfig, backbone_of
 from h36m_toolbox.models.v2v import Basic3D, Residual3D, Up3D
+from h36m_toolbox.models.view_models import FromViews, view_options
 from h36m_toolbox.models.volumes import (
     aggregated,
     coordinate_volumes,
@@ -25,21 +28,28 @@ from h36m_toolbox.models.volumes import (
     unprojected,
     voxel_offsets,
 )
+from h36m_toolbox.view_crops import CROP_SIZE
 
 COARSE = 4  # fine voxels a side of one that the attention sees
 
 
 @dataclass(frozen=True)
 class ContextPoseConfig:
-    """Size of the volume and of the backbone. `heatmap_volumes` lifts the raw heat maps instead of features."""
+    """Size of the volume and of the backbone. `heatmap_volumes` lifts the raw heat maps instead of features.
 
-    prior: LimbPrior
+    `volume_std` is the standard deviation of the volume network's first weights, so small officially that an untrained
+    network puts all joints into one point.
+    Without a `prior` there is a network to look at and to load weights into, but none that can be run.
+    """
+
+    prior: LimbPrior | None = None
     backbone: PoseResNetConfig = field(default_factory=PoseResNetConfig)
     cuboid_mm: float = 2500.0
     voxels: int = 64
     volume_multiplier: float = 1.0
     temperature: float = TEMPERATURE
     heatmap_volumes: bool = False
+    volume_std: float = 0.001
 
 
 class ContextPoseOutput(NamedTuple):
@@ -104,7 +114,7 @@ class ContextV2V(nn.Module):
         self.output_layer = nn.Conv3d(2 * joints, joints, 1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
-                nn.init.normal_(layer.weight, std=0.001)
+                nn.init.normal_(layer.weight, std=config.volume_std)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 
@@ -137,3 +147,28 @@ class ContextEncoderDecoder(nn.Module):
         quarter, attention = self.mid_res(self.encoder_res2(F.max_pool3d(half, 2)))
         half = self.decoder_upsample2(self.decoder_res2(quarter)) + second_skip
         return self.decoder_upsample1(self.decoder_res1(half)) + first_skip, attention
+
+
+def _build(**options: Any) -> ContextPose:
+    given = view_options("contextpose", options, ContextPoseConfig, "limbs")
+    limbs = given.pop("limbs", None)
+    prior = LimbPrior.of(np.asarray(limbs["mean"]), np.asarray(limbs["std"])) if limbs else None
+    return ContextPose(ContextPoseConfig(prior, backbone_of(options), **given))
+
+
+_REPOSITORY = "https://github.com/ShirleyMaxx/ContextPose-PyTorch-release"
+
+CONTEXTPOSE_CARD = ModelCard(
+    name="contextpose",
+    build=_build,
+    contract=lambda image_px=CROP_SIZE, **_: FromViews(
+        "one", True, True, "contextpose", image_px, untrained={"volume_std": 0.05}
+    ),
+    paper="Ma et al., Context Modeling in 3D Human Pose Estimation, CVPR 2021, arXiv:2103.15507",
+    repository=_REPOSITORY,
+    weights=f"{_REPOSITORY}#quick-start",
+    licence="network written anew, MIT; the authors' repository has no licence and their weights are not shipped",
+    inputs="images, one view, with its camera, a pelvis estimate and limb-length statistics",
+    parameters=69_559_861,
+    published=(PublishedScore("images", "contextpose", 43.4, None, f"{_REPOSITORY}#human36m"),),
+)

@@ -6,15 +6,20 @@ shapes of the state dicts are those of github.com/karfly/learnable-triangulation
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
-from h36m_toolbox.models.pose_resnet import FEATURES, VOLUME_CHANNELS, PoseResNet, PoseResNetConfig
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.cards import ModelCard, PublishedScore
+from h36m_toolbox.models.pose_resnet import FEATURES, VOLUME_CHANNELS, PoseResNet, PoseResNetConfig, backbone_of
 from h36m_toolbox.models.v2v import V2V
+from h36m_toolbox.models.view_models import CONFIDENCE_PX, FromViews, view_options
 from h36m_toolbox.models.volumes import (
+    AGGREGATIONS,
     Aggregation,
     aggregated,
     coordinate_volumes,
@@ -24,6 +29,8 @@ from h36m_toolbox.models.volumes import (
     unprojected,
     voxel_offsets,
 )
+from h36m_toolbox.triangulation import triangulated_ransac
+from h36m_toolbox.view_crops import CROP_SIZE
 
 
 @dataclass(frozen=True)
@@ -139,3 +146,122 @@ class VolumetricTriangulation(nn.Module):
             volumes * self.config.volume_multiplier, coordinates, self.config.volume_softmax
         )
         return VolumetricOutput(joints, weights, coordinates)
+
+
+@dataclass(frozen=True)
+class RansacConfig:
+    """Backbone, and whether the linear points are refined by least squares on reprojection errors."""
+
+    backbone: PoseResNetConfig = field(default_factory=PoseResNetConfig)
+    refine: bool = False
+    seed: int = 0
+
+
+class RansacOutput(NamedTuple):
+    """A batch of poses and what they were triangulated from."""
+
+    joints_3d: torch.Tensor  # (batch, joints, 3), world, mm
+    joints_2d: torch.Tensor  # (batch, views, joints, 2), whole px of the images given
+    heatmaps: torch.Tensor  # (batch, views, joints, h/4, w/4), raw
+
+
+class RansacTriangulation(nn.Module):
+    """The baseline without learnt triangulation: the highest pixel of each heat map, then RANSAC over pairs of views.
+
+    Every pose is triangulated with the same draws, so a batch's size changes nothing.
+    """
+
+    def __init__(self, config: RansacConfig = RansacConfig()) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = PoseResNet(config.backbone)
+
+    @torch.no_grad()
+    def forward(self, images: torch.Tensor, projections: torch.Tensor) -> RansacOutput:
+        """As `AlgebraicTriangulation.forward`; not differentiable, and triangulated on the CPU in float64."""
+        batch, views = images.shape[:2]
+        heatmaps = self.backbone(images.flatten(0, 1)).heatmaps
+        highest = heatmaps.flatten(2).argmax(2)
+        places = torch.stack([highest % heatmaps.shape[-1], highest // heatmaps.shape[-1]], dim=-1).float()
+        stretch = places.new_tensor([images.shape[-1] / heatmaps.shape[-1], images.shape[-2] / heatmaps.shape[-2]])
+        joints_2d = (places * stretch).long().unflatten(0, (batch, views))
+        poses = [
+            triangulated_ransac(matrices, points, np.random.default_rng(self.config.seed), refine=self.config.refine)
+            for matrices, points in zip(
+                projections.double().cpu().numpy(),
+                joints_2d.transpose(1, 2).double().cpu().numpy(),  # (batch, joints, views, 2)
+                strict=True,
+            )
+        ]
+        joints_3d = torch.from_numpy(np.stack([pose.points_3d for pose in poses])).to(images)
+        return RansacOutput(joints_3d, joints_2d, heatmaps.unflatten(0, (batch, views)))
+
+
+def _algebraic(**options: Any) -> AlgebraicTriangulation:
+    given = view_options("algebraic", options, AlgebraicConfig, "confidences")
+    backbone = backbone_of(options, joint_confidences=given.pop("confidences", True))
+    return AlgebraicTriangulation(AlgebraicConfig(backbone, **given))
+
+
+def _volumetric(**options: Any) -> VolumetricTriangulation:
+    given = view_options("volumetric", options, VolumetricConfig)
+    aggregation = given.pop("aggregation", VolumetricConfig.aggregation)
+    if aggregation not in AGGREGATIONS:
+        raise H36MError(f"views cannot be put together by {aggregation!r}; there are {', '.join(AGGREGATIONS)}")
+    backbone = backbone_of(options, channel_confidences=aggregation.startswith("conf"))
+    return VolumetricTriangulation(VolumetricConfig(backbone, aggregation, **given))
+
+
+def _ransac(**options: Any) -> RansacTriangulation:
+    given = view_options("ransac", options, RansacConfig)
+    return RansacTriangulation(RansacConfig(backbone_of(options), **given))
+
+
+_REPOSITORY = "https://github.com/karfly/learnable-triangulation-pytorch"
+_RESULTS = f"{_REPOSITORY}#human36m"
+_RELATIVE, _ABSOLUTE = "learnable-triangulation-relative", "learnable-triangulation-absolute"
+
+
+def _published(relative_mm: float, absolute_mm: float) -> tuple[PublishedScore, ...]:
+    return (
+        PublishedScore("images", _RELATIVE, relative_mm, None, _RESULTS),
+        PublishedScore("images", _ABSOLUTE, absolute_mm, None, _RESULTS),
+    )
+
+
+def _contract(pelvis: bool, confidences: bool, image_px: int = CROP_SIZE, **_: Any) -> FromViews:
+    least = CONFIDENCE_PX if confidences else FromViews.least_px
+    return FromViews("all", pelvis, False, _RELATIVE, image_px, least)
+
+
+ALGEBRAIC_CARD = ModelCard(
+    name="algebraic",
+    build=_algebraic,
+    contract=lambda confidences=True, **options: _contract(False, confidences, **options),
+    paper="Iskakov et al., Learnable Triangulation of Human Pose, ICCV 2019, arXiv:1905.05754",
+    repository=_REPOSITORY,
+    weights=f"{_REPOSITORY}#model-zoo",
+    licence="network written anew, MIT; the authors' weights are not shipped, their terms are on the authors' page",
+    inputs="images, all views of an instant, with their cameras",
+    parameters=79_521_890,
+    published=_published(22.5, 19.2),
+)
+
+VOLUMETRIC_CARD = replace(
+    ALGEBRAIC_CARD,
+    name="volumetric",
+    build=_volumetric,
+    contract=lambda aggregation="softmax", **options: _contract(True, aggregation.startswith("conf"), **options),
+    inputs="images, all views of an instant, with their cameras and a pelvis estimate",
+    parameters=80_588_050,
+    published=_published(20.4, 17.7),
+)
+
+RANSAC_CARD = replace(
+    ALGEBRAIC_CARD,
+    name="ransac",
+    build=_ransac,
+    contract=lambda **options: _contract(False, False, **options),
+    parameters=68_635_473,
+    published=_published(27.4, 22.8),
+)

@@ -17,15 +17,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.models.recipes import Recipe
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+EXPERIMENTS = Path(__file__).parent / "experiments"  # the published ones, by name
 
 _TABLES = ("options", "recipe")
 _WORDS = ("model", "detections")
@@ -42,7 +46,9 @@ class RecipeFile:
 
 
 def read_recipe_file(path: Path) -> RecipeFile:
-    """Read a TOML file; an H36MError says what in it is not understood."""
+    """Read a TOML file, or the published experiment of that name; an H36MError says what in it is not understood."""
+    published = EXPERIMENTS / f"{path}.toml"
+    path = published if published.is_file() and not path.exists() else path
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -59,7 +65,7 @@ def read_recipe_file(path: Path) -> RecipeFile:
     )
 
 
-def recipe_as_toml(model: str, detections: str, options: Mapping[str, Any], recipe: Recipe) -> str:
+def recipe_as_toml(model: str, detections: str, options: Mapping[str, Any], recipe: DataclassInstance) -> str:
     """The file that asks for this run."""
     values = {name: 0.0 if value is None else value for name, value in asdict(recipe).items()}
     lines = [f'model = "{model}"', f'detections = "{detections}"']
@@ -72,4 +78,6 @@ def recipe_as_toml(model: str, detections: str, options: Mapping[str, Any], reci
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
     return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -250,13 +250,18 @@ def _save(run: _Run, epochs: tuple[EpochLog, ...], out_dir: Path, device: torch.
     }
     earlier = [row.validation_mpjpe_mm for row in epochs[:-1] if not math.isnan(row.validation_mpjpe_mm)]
     names = [BEST, LAST] if last.validation_mpjpe_mm < min(earlier, default=math.inf) else [LAST]
-    with written_whole(out_dir / LOG) as path, path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(last)))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in epochs)
+    write_log(epochs, out_dir)
     for name in names:
         with written_whole(out_dir / name) as path:
             torch.save(content, path)
+
+
+def write_log(epochs: tuple[EpochLog, ...], out_dir: Path) -> None:
+    """Writes log.csv, one row an epoch."""
+    with written_whole(out_dir / LOG) as path, path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(asdict(epochs[-1])))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in epochs)
 
 
 def _resumed(run: _Run, path: Path, device: torch.device) -> tuple[EpochLog, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,8 @@ def tensorboard_events(folder: Path) -> Callable[[tuple[EpochLog, ...]], None]:
     def write(epochs: tuple[EpochLog, ...]) -> None:
         last = epochs[-1]
         with SummaryWriter(str(folder), purge_step=last.epoch) as writer:  # what a killed run wrote of it goes
-            for name in _SERIES:
-                value = getattr(last, name)
-                if not math.isnan(value):
+            for name, value in asdict(last).items():
+                if name not in ("epoch", "step") and not math.isnan(value):
                     writer.add_scalar(name, value, last.epoch)
 
     return write

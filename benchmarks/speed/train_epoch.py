@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 import torch
-from evidence import keep_evidence
+from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from h36m_toolbox.archive import Tarball
     from h36m_toolbox.tarballs import Unpacked
 
+ARGUMENTS = "h36m.arguments"  # where the context keeps the command line as it was given
 FOLDER = click.Path(file_okay=False, path_type=Path)
 THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -41,6 +42,12 @@ class NamedFile(click.ParamType):
         if not name or not equals or not path:
             self.fail(f"{value!r} is not NAME=FILE, such as hrnet=detections.csv", param, ctx)
         return name, Path(path)
+
+
+def arguments_as_given() -> tuple[str, ...]:
+    """The command line behind the running command, for the record of what it makes."""
+    given: tuple[str, ...] = click.get_current_context().meta.get(ARGUMENTS, ())
+    return given
 
 
 def jobs_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,7 +106,9 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Where run folders go."),
         click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: CUDA if any."),
-        click.option("--detections", help="2D input: gt, cpn, sh or a name of yours.  [default: gt]"),
+        click.option(
+            "--detections", help="2D input: gt, cpn, sh or a name of yours.  [default: gt; ca-poseformer: cpn]"
+        ),
         click.option("--data", type=THERE, required=True, help="The prepared folder."),
     ):
         command = option(command)
@@ -124,14 +133,20 @@ class _Setting(click.ParamType):
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--joints` and `--option`, which the command gets as the dict `options`."""
+    """`--joints`, `--layers`, `--patch` and `--option`, which the command gets as the dict `options`."""
 
     @wraps(command)
-    def run(joints: str | None, option: tuple[tuple[str, Any], ...], **values: Any) -> Any:
-        return command(options={**({"joints": int(joints)} if joints else {}), **dict(option)}, **values)
+    def run(
+        joints: str | None, layers: str | None, patch: str | None, option: tuple[tuple[str, Any], ...], **values: Any
+    ) -> Any:
+        numbers = {"joints": joints, "layers": layers}
+        given: dict[str, Any] = {name: int(number) for name, number in numbers.items() if number}
+        return command(options={**given, **({"patch": patch} if patch else {}), **dict(option)}, **values)
 
     for each in (
         click.option("--option", type=_Setting(), multiple=True, help="Of the network, as hid_dim=64. Repeatable."),
+        click.option("--patch", metavar="WxH", help="Of integral, such as 288x384.  [default: 256x256]"),
+        click.option("--layers", type=click.Choice(["18", "34", "50", "101", "152"]), help="Of a model's ResNet."),
         click.option("--joints", type=click.Choice(["16", "17"]), help="With or without Neck/Nose.  [default: 16]"),
     ):
         run = each(run)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from h36m_toolbox.commands.options import FILE, Words, data_options, model_options
+from h36m_toolbox.commands.options import FILE, THERE, Words, data_options, model_options
 from h36m_toolbox.models.recipes import Recipe, field_types
 
 
@@ -31,7 +31,11 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("train")
 @click.option("--model", help="One of `h36m models`.")
 @data_options
-@click.option("--config", type=FILE, help="A TOML file with model, detections, [options] and [recipe].")
+@click.option(
+    "--config",
+    type=FILE,
+    help="A TOML file with model, detections, [options] and [recipe], or the name of one of ours.",
+)
 @click.option("--name", help="Folder in RUNS; an unfinished run of that name goes on.  [default: by model]")
 @click.option(
     "--validate-on",
@@ -44,7 +48,14 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--test-subjects", type=Words(), help="Validate on these, with --validate-on test.")
 @click.option("--actions", type=Words(), help="Only these actions.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Each n-th frame of a sequence.")
+@click.option("--cache-features", is_flag=True, help="Of ca-poseformer: keep the backbone's maps in DATA/features.")
 @click.option("--tensorboard", is_flag=True, help="Also write events for TensorBoard.")
+@click.option("--mpii", type=THERE, help="MPII's folder, for integral: annot/train.json and images/.")
+@click.option("--coco", type=THERE, help="COCO's folder, for integral: annotations/ and images/train2017/.")
+@click.option("--start", type=FILE, help="Backbone weights that a model of images starts from.")
+@click.option("--pelvis", type=click.Choice(["gt"]), help="The true pelvis instead of DATA/pelvis.")
+@click.option("--stats", "statistics", type=FILE, help="Limb lengths (h5), if not those in DATA/stats.")
+@click.option("--labels", type=FILE, help="Multi-view label table, if not DATA/labels/multiview/...")
 @model_options
 @_recipe_options
 def command(
@@ -57,6 +68,10 @@ def command(
     train_subjects: tuple[str, ...] | None,
     test_subjects: tuple[str, ...] | None,
     actions: tuple[str, ...] | None,
+    cache_features: bool,
+    pelvis: str | None,
+    statistics: Path | None,
+    labels: Path | None,
     **request: Any,
 ) -> None:
     """Train by the paper's recipe: RUNS/<run>/checkpoint_{last,best}.pt, log.csv. Resumes what was interrupted.
@@ -64,22 +79,26 @@ def command(
     On several GPUs, processes or machines: torchrun --nproc-per-node=N -m h36m_toolbox train ...
     """
     from h36m_toolbox.benchmarks.training_runs import TrainRequest, train_model
+    from h36m_toolbox.benchmarks.volumetric_files import ViewFiles
     from h36m_toolbox.models.processes import joined
     from h36m_toolbox.models.recipe_files import RecipeFile, read_recipe_file
 
     file = read_recipe_file(config) if config else RecipeFile("", "", {}, {})
+    if cache_features:
+        options["cache_features"] = True
     changes = {option: request.pop(option) for option in field_types()}
     chosen = {"train_subjects": train_subjects, "test_subjects": test_subjects, "actions": actions}
     request |= {option: value for option, value in chosen.items() if value}
     asked = TrainRequest(
         model=_one(model, file.model),
-        detections=detections or file.detections or "gt",
+        detections=detections or file.detections,
         options={**file.options, **options},
+        files=ViewFiles(pelvis, statistics, labels),
         changes={**file.recipe, **{option: value for option, value in changes.items() if value is not None}},
         **request,
     )
-    folder = runs / (name or f"train-{asked.model}-{asked.detections}")
-    with joined(os.environ) as processes, _epochs(asked.recipe.epochs, processes.is_first) as step:
+    folder = runs / (name or asked.name)
+    with joined(os.environ) as processes, _epochs(asked.epochs, processes.is_first) as step:
         result = train_model(asked, folder, step, processes)
     if not processes.is_first:
         return

@@ -1,0 +1,122 @@
+"""Poses from images, batch after batch: reading ahead in threads, and smaller batches where a GPU's memory ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import nn
+
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.view_crops import normalisation
+from h36m_toolbox.view_samples import ViewInput
+
+log = logging.getLogger(__name__)
+
+_ON_CPU = 4  # samples a batch: more of them are no faster there
+_BYTES_A_SAMPLE = 3 << 29  # of a GPU, with room to spare; what is too much after all is halved
+_AHEAD = 2  # batches that are read while one is computed
+
+
+def default_batch_size(device: str) -> int:
+    """As many samples as the device's free memory surely takes."""
+    if not device.startswith("cuda"):
+        return _ON_CPU
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(64, free // _BYTES_A_SAMPLE))
+
+
+def predict(
+    model: nn.Module,
+    load: Callable[[int], ViewInput],
+    views: Sequence[int],
+    device: torch.device | str = "cpu",
+    batch_size: int = _ON_CPU,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """World poses (samples, joints, 3), mm, float32, of the samples 0, 1, ..., of which each has so many `views`.
+
+    A batch holds samples of as many views, so none loses a camera to another. In eval mode; the model is moved to
+    `device`, and whether it was training is restored. `load` is called from `workers` threads. Where CUDA's memory does
+    not suffice the batch is halved and stays so. `progress` is told how many samples of all are finished. H36MError
+    where not even one sample fits, and where there is none.
+    """
+    if not views:
+        raise H36MError("one of the processes has no sample to work on; start as many as there are samples, or fewer")
+    training = model.training
+    model.to(device).eval()
+    poses: dict[int, np.ndarray] = {}
+    order = sorted(range(len(views)), key=lambda sample: (views[sample], sample))
+    with torch.inference_mode(), ThreadPoolExecutor(workers) as pool:
+        ahead = _Ahead(load, order, pool)
+        while ahead.order:
+            batch = ahead.order[:batch_size]
+            batch = [sample for sample in batch if views[sample] == views[batch[0]]]
+            try:
+                found = model(*batched([each.result() for each in ahead.futures(batch, batch_size)], device))
+                for sample, pose in zip(batch, found.joints_3d.float().cpu().numpy(), strict=True):
+                    poses[sample] = pose
+            except torch.OutOfMemoryError as error:
+                batch_size = _halved(len(batch), device, error)
+                continue
+            ahead.drop(batch)
+            if progress is not None:
+                progress(len(poses), len(views))
+    model.train(training)
+    return np.stack([poses[sample] for sample in range(len(views))])
+
+
+def normalised_images(images: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """Views (batch, views, size, size, 3) uint8, blue green red, as the network takes them, on the device.
+
+    Bytes travel to the device, not floats; within 1e-6 of the official float64 arithmetic.
+    """
+    pixels = torch.from_numpy(images).to(device, non_blocking=True).movedim(-1, 2)
+    factor, shift = (torch.from_numpy(values).to(device)[:, None, None] for values in normalisation())
+    return pixels.float() * factor + shift
+
+
+def _halved(samples: int, device: torch.device | str, error: Exception) -> int:
+    if samples == 1:
+        raise H36MError(
+            f"device {device} has not enough free memory for one sample ({str(error).splitlines()[0]}); stop what else "
+            "runs on it, or run with --device cpu"
+        ) from error
+    log.warning(
+        "device %s has not enough memory for %d samples at once: going on with %d", device, samples, samples // 2
+    )
+    torch.cuda.empty_cache()
+    return samples // 2
+
+
+class _Ahead:
+    """Samples in order, the next of them being read already."""
+
+    def __init__(self, load: Callable[[int], ViewInput], order: list[int], pool: ThreadPoolExecutor) -> None:
+        self.order = order
+        self._load, self._pool = load, pool
+        self._reading: dict[int, Future[ViewInput]] = {}
+
+    def futures(self, batch: list[int], batch_size: int) -> Iterator[Future[ViewInput]]:
+        for sample in self.order[: _AHEAD * batch_size + len(batch)]:
+            if sample not in self._reading:
+                self._reading[sample] = self._pool.submit(self._load, sample)
+        return (self._reading[sample] for sample in batch)
+
+    def drop(self, batch: list[int]) -> None:
+        self.order = self.order[len(batch) :]
+        for sample in batch:
+            del self._reading[sample]
+
+
+def batched(samples: list[ViewInput], device: torch.device | str) -> tuple[torch.Tensor, ...]:
+    """The arguments of a network's forward: images, projections and, where samples have them, base points."""
+    images = normalised_images(np.stack([sample.images for sample in samples]), device)
+    projections = torch.from_numpy(np.stack([sample.projections for sample in samples])).to(device)
+    points = [sample.base_point for sample in samples if sample.base_point is not None]
+    base = [torch.from_numpy(np.stack(points)).to(device)] if points else []
+    return images, projections, *base
