@@ -1,0 +1,54 @@
+"""Poses of Context-Aware PoseFormer, batch after batch, while the next crops are being read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.poseformer_data import Read
+from h36m_toolbox.models.poseformer_inputs import flip_tested_poses, poses_of
+
+ON_CPU = 8  # crops a batch: more of them are no faster there
+Progress = Callable[[int, int], None]  # finished rows, all rows
+_BYTES_A_CROP = 64 << 20  # of a GPU, both sides of the flip test
+_MOST = 256
+
+
+def default_batch_size(device: torch.device | str) -> int:
+    """As many crops as the device's free memory surely takes."""
+    if torch.device(device).type != "cuda":
+        return ON_CPU
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_MOST, free // _BYTES_A_CROP))
+
+
+def predict(
+    model: nn.Module,
+    rows: int,
+    read: Read,
+    contract: FromCrops,
+    device: torch.device | str = "cpu",
+    batch_size: int = ON_CPU,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Poses (rows, 17, 3), float32, m, relative to the root, with the flip test if the contract says so.
+
+    `read` gives the batches. In eval mode; the model is moved to `device`, and whether it was training is restored.
+    """
+    training = model.training
+    model.to(device).eval()
+    poses_of_batch = flip_tested_poses if contract.flip_test else poses_of
+    parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
+    found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
+    with torch.inference_mode():
+        for batch in read(parts):
+            poses = poses_of_batch(model, batch.to(device), contract.backbone)
+            found.append(poses.float().cpu().numpy())
+            if progress is not None:
+                progress(sum(map(len, found)), rows)
+    model.train(training)
+    return np.concatenate(found)
