@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from h36m_toolbox import __version__
+from h36m_toolbox.commands.options import ARGUMENTS
 from h36m_toolbox.errors import H36MError
 
 # In the order of the work; each is `command` of the module of its name in h36m_toolbox/commands/.
@@ -24,8 +25,10 @@ COMMANDS = (
     "models",
     "train",
     "bench",
+    "challenge",
     "eval",
     "leaderboard",
+    "compare",
     "report",
     "protocols",
     "view",
@@ -38,6 +41,10 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -20,14 +20,24 @@ if TYPE_CHECKING:
 
 GROUP = "h36m.models"
 
+# Fields of a configuration that are no plain values; options of other names stand for them.
+_NO_OPTIONS = ("skeleton", "backbone", "prior")
+
 _BUNDLED = {
     name: EntryPoint(name, f"h36m_toolbox.models.{place}", GROUP)
     for name, place in {
+        "integral": "integral:INTEGRAL_CARD",
+        "integral-direct": "integral:DIRECT_CARD",
         "martinez": "martinez:MARTINEZ_CARD",
         "martinez-weigq": "martinez:MARTINEZ_WEIGQ_CARD",
         "martinez-tf": "martinez:MARTINEZ_TF_CARD",
+        "algebraic": "learnable_triangulation:ALGEBRAIC_CARD",
+        "ca-poseformer": "ca_poseformer:CA_POSEFORMER_CARD",
+        "contextpose": "contextpose:CONTEXTPOSE_CARD",
+        "ransac": "learnable_triangulation:RANSAC_CARD",
         "semgcn": "semgcn:SEMGCN_CARD",
         "semgcn-nonlocal": "semgcn:SEMGCN_NONLOCAL_CARD",
+        "volumetric": "learnable_triangulation:VOLUMETRIC_CARD",
     }.items()
 }
 
@@ -93,7 +103,7 @@ def recipe_of(model: str, detections: str) -> Recipe:
 
 def checked_options(model: str, options: Mapping[str, Any], config: type, *more: str) -> dict[str, Any]:
     """The options, if each is a field of the model's configuration or one of `more`; otherwise an H36MError."""
-    known = [*more, *(field.name for field in fields(config) if field.name != "skeleton")]
+    known = [*more, *(field.name for field in fields(config) if field.name not in _NO_OPTIONS)]
     unknown = [option for option in options if option not in known]
     if unknown:
         raise H36MError(f"model {model} has no option {', '.join(unknown)}; it has {', '.join(known)}")

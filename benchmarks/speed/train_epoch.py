@@ -17,11 +17,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.recipes import learning_rate
 from h36m_toolbox.models.registry import recipe_of
