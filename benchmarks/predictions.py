@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import sha256_of, written_whole
 from h36m_toolbox.pose_tables import (
     KEYS,
     PoseField,
@@ -29,6 +28,7 @@ from h36m_toolbox.pose_tables import (
 )
 from h36m_toolbox.sequences import SUBACTIONS
 from h36m_toolbox.skeletons import Skeleton
+from h36m_toolbox.storage.files import sha256_of, written_whole
 
 PREDICTION_COLUMN = "joints_3d"
 METADATA_KEY = "h36m"

@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from h36m_toolbox.archive import RawArchive
     from h36m_toolbox.cameras import Camera
     from h36m_toolbox.errors import H36MError
     from h36m_toolbox.labels import read_labels
+    from h36m_toolbox.raw.archive import RawArchive
 
 __version__ = "0.1.0"
 __all__ = ["Camera", "H36MError", "RawArchive", "__version__", "read_labels"]
@@ -17,7 +17,7 @@ __all__ = ["Camera", "H36MError", "RawArchive", "__version__", "read_labels"]
 _HOMES = {
     "Camera": "h36m_toolbox.cameras",
     "H36MError": "h36m_toolbox.errors",
-    "RawArchive": "h36m_toolbox.archive",
+    "RawArchive": "h36m_toolbox.raw.archive",
     "read_labels": "h36m_toolbox.labels",
 }
 

@@ -13,10 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from h36m_toolbox.completeness import derived_kinds
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import sha256_of, written_whole
-from h36m_toolbox.frame_manifests import read_manifest
+from h36m_toolbox.frames.manifests import read_manifest
 from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.pose_parquet import open_writer, pose_row_groups, read_pose_parquet
 from h36m_toolbox.pose_tables import (
@@ -27,9 +25,11 @@ from h36m_toolbox.pose_tables import (
     table_schema,
 )
 from h36m_toolbox.poses import PoseFiles, SequencePoses
+from h36m_toolbox.raw.completeness import derived_kinds
 from h36m_toolbox.selection import in_h36m_fetch
 from h36m_toolbox.sequences import FPS, SPLITS, Sequence
 from h36m_toolbox.skeletons import H36M_17, H36M_32
+from h36m_toolbox.storage.files import sha256_of, written_whole
 
 LABEL_FIELDS = (
     PoseField("joints_2d", H36M_17, 2, "px", "image"),

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
-from h36m_toolbox.hdf5_files import hdf5_written_whole
 from h36m_toolbox.labels import label_sequences, labels_path
 from h36m_toolbox.pose_tables import pose_array, pose_field
 from h36m_toolbox.sequences import TRAIN_SUBJECTS, Recording
+from h36m_toolbox.storage.files import written_whole
+from h36m_toolbox.storage.hdf5_files import hdf5_written_whole
 
 # ContextPose's limbs, in its order: (0,1) (1,2) (2,6) (5,4) (4,3) (3,6) (6,7) (7,8) (8,16) (9,16) (8,12) (11,12)
 # (10,11) (8,13) (13,14) (14,15) of the multi-view 17 joints.

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from h36m_toolbox.cameras import Camera, h36m_camera
-from h36m_toolbox.cdf import pose_cdf_frames, read_pose_cdf
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.raw.cdf import pose_cdf_frames, read_pose_cdf
+from h36m_toolbox.raw.world_h5 import read_world_h5, world_h5_frames
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.world_h5 import read_world_h5, world_h5_frames
 
 SOURCES = ("world", "camera", "universal", "image")
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.safe_pickle import read_object_npz
 from h36m_toolbox.sequences import CAMERA_IDS, Recording, recording_of_stem
 from h36m_toolbox.skeletons import H36M_16, H36M_17, H36M_32, SH_16, Skeleton
+from h36m_toolbox.storage.safe_pickle import read_object_npz
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from h36m_toolbox.crops import POSEFORMER_SIZE
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.frames.crops import POSEFORMER_SIZE
 from h36m_toolbox.models.cards import ModelCard, PublishedScore
 from h36m_toolbox.models.checkpoints import load_weights
 from h36m_toolbox.models.cpn import CPN

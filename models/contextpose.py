@@ -28,7 +28,7 @@ from h36m_toolbox.models.volumes import (
     unprojected,
     voxel_offsets,
 )
-from h36m_toolbox.view_crops import CROP_SIZE
+from h36m_toolbox.views.crops import CROP_SIZE
 
 COARSE = 4  # fine voxels a side of one that the attention sees
 

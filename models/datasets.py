@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import Dataset
 
 from h36m_toolbox.cameras import Camera, h36m_camera
-from h36m_toolbox.detections import bundled_skeleton, match_detections, read_detections
+from h36m_toolbox.detections.bundles import bundled_skeleton, match_detections, read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frame_stores import Frames, FrameStore, making, open_frames, stored_frames
+from h36m_toolbox.frames.stores import Frames, FrameStore, making, open_frames, stored_frames
 from h36m_toolbox.labels import label_sequences
 from h36m_toolbox.limb_lengths import SELECTIONS
 from h36m_toolbox.pose_tables import pose_array, pose_field, row_keys, sequence_of_code

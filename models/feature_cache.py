@@ -17,10 +17,10 @@ import torch
 from numpy.lib.format import open_memmap
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import folder_written_whole
 from h36m_toolbox.models.ca_poseformer import CAPoseFormer
 from h36m_toolbox.models.poseformer_data import PoseFormerRows, Read
 from h36m_toolbox.models.poseformer_inputs import PoseFormerBatch, normalised
+from h36m_toolbox.storage.files import folder_written_whole
 
 _SIDES = ("maps", "mirror_maps")
 

@@ -16,7 +16,6 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
 from h36m_toolbox.models.checkpoints import read_checkpoint, read_torch_file
 from h36m_toolbox.models.integral import DirectPose, IntegralPose
 from h36m_toolbox.models.integral_data import Mixture, read_batches
@@ -25,6 +24,7 @@ from h36m_toolbox.models.integral_recipes import IntegralRecipe
 from h36m_toolbox.models.processes import ALONE, Processes
 from h36m_toolbox.models.resnet import ResNetTrunk
 from h36m_toolbox.models.training import BEST, LAST, EpochLog, Progress, TrainingResult, Validate, Watch, write_log
+from h36m_toolbox.storage.files import written_whole
 
 PatchModel = IntegralPose | DirectPose
 

@@ -17,11 +17,10 @@ import pyarrow as pa
 import torch
 
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.crops import POSEFORMER_SIZE, box_geometry, poseformer_boxes
-from h36m_toolbox.detection_files import DetectedSequence, DetectionSource
-from h36m_toolbox.detections import DetectionReport, detections_path, write_detections
+from h36m_toolbox.detections.bundles import DetectionReport, detections_path, write_detections
+from h36m_toolbox.detections.files import DetectedSequence, DetectionSource
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import sha256_of
+from h36m_toolbox.frames.crops import POSEFORMER_SIZE, box_geometry, poseformer_boxes
 from h36m_toolbox.labels import label_sequences, labels_path
 from h36m_toolbox.models.checkpoints import load_weights
 from h36m_toolbox.models.hrnet import WIDTHS, PoseHRNet
@@ -31,6 +30,7 @@ from h36m_toolbox.models.poseformer_inputs import normalised
 from h36m_toolbox.pose_tables import pose_array, row_keys
 from h36m_toolbox.sequences import SPLITS, Sequence
 from h36m_toolbox.skeletons import H36M_17
+from h36m_toolbox.storage.files import sha256_of
 
 DETECTORS = tuple(f"hrnet_{width}" for width in WIDTHS)
 HEADS = ("coco", "h36m")

@@ -30,7 +30,7 @@ from h36m_toolbox.models.volumes import (
     voxel_offsets,
 )
 from h36m_toolbox.triangulation import triangulated_ransac
-from h36m_toolbox.view_crops import CROP_SIZE
+from h36m_toolbox.views.crops import CROP_SIZE
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,18 @@ import pyarrow as pa
 import torch
 
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.crops import (
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.formats.poseformer import screen_normalised_float32
+from h36m_toolbox.frames.crops import (
     POSEFORMER_SIZE,
     box_geometry,
     cropped_image,
     poseformer_boxes,
     poseformer_coordinates,
 )
-from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frame_stores import WHOLE_FRAMES, Frames, FrameStore, making, open_frames, stored_frames
+from h36m_toolbox.frames.stores import WHOLE_FRAMES, Frames, FrameStore, making, open_frames, stored_frames
 from h36m_toolbox.models.poseformer_inputs import PoseFormerBatch
 from h36m_toolbox.pose_tables import pose_array, pose_field, row_keys, sequence_of_code
-from h36m_toolbox.poseformer_format import screen_normalised_float32
 from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.skeletons import H36M_17
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from h36m_toolbox.crops import POSEFORMER_SIZE
+from h36m_toolbox.frames.crops import POSEFORMER_SIZE
 from h36m_toolbox.models.test_time import mirrored_images, mirrored_poses
 from h36m_toolbox.skeletons import H36M_17, Skeleton
 

@@ -19,7 +19,6 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
 from h36m_toolbox.models.ca_poseformer import CAPoseFormer
 from h36m_toolbox.models.checkpoints import read_torch_file
 from h36m_toolbox.models.poseformer_data import Read
@@ -36,6 +35,7 @@ from h36m_toolbox.models.training import (
     Watch,
     write_log,
 )
+from h36m_toolbox.storage.files import written_whole
 
 
 def make_optimizer(model: nn.Module, recipe: PoseFormerRecipe) -> torch.optim.AdamW:

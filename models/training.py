@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
 from h36m_toolbox.models.checkpoints import read_torch_file
 from h36m_toolbox.models.processes import ALONE, Processes
 from h36m_toolbox.models.recipes import Recipe, checked, learning_rate
+from h36m_toolbox.storage.files import written_whole
 
 log = logging.getLogger(__name__)
 

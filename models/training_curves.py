@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
+from h36m_toolbox.storage.files import written_whole
 
 if TYPE_CHECKING:
     from h36m_toolbox.models.training import EpochLog

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.view_crops import normalisation
-from h36m_toolbox.view_samples import ViewInput
+from h36m_toolbox.views.crops import normalisation
+from h36m_toolbox.views.samples import ViewInput
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 Such a network takes images (batch, views, 3, size, size), normalised, and projections (batch, views, 3, 4), world mm to
 their pixels; one with a pelvis also base points (batch, 3), world mm. Its output has `joints_3d` (batch, joints, 3),
-world, mm. How images are cut: `h36m_toolbox.view_crops`.
+world, mm. How images are cut: `h36m_toolbox.views.crops`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.registry import checked_options
 from h36m_toolbox.skeletons import MULTIVIEW_17, Skeleton
-from h36m_toolbox.view_crops import CROP_SIZE
+from h36m_toolbox.views.crops import CROP_SIZE
 
 # Options that every such model has beside those of its own configuration.
 SHARED_OPTIONS = ("layers", "image_px")

@@ -22,7 +22,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
 from h36m_toolbox.models.checkpoints import read_torch_file
 from h36m_toolbox.models.pose_resnet import PoseResNet
 from h36m_toolbox.models.processes import ALONE, Processes
@@ -30,7 +29,8 @@ from h36m_toolbox.models.training import BEST, LAST, LOG, EpochLog, Progress, Tr
 from h36m_toolbox.models.view_inference import batched
 from h36m_toolbox.models.view_recipes import ViewRecipe
 from h36m_toolbox.models.view_steps import ViewLosses, make_optimizer, view_step
-from h36m_toolbox.view_samples import ViewInput
+from h36m_toolbox.storage.files import written_whole
+from h36m_toolbox.views.samples import ViewInput
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,14 @@ ROOT = Path(__file__).parents[1]
 
 PROBE = """
 import importlib.util, h36m_toolbox, h36m_toolbox.models, h36m_toolbox.benchmarks.metrics
+from importlib.resources import files
+from h36m_toolbox.benchmarks.standings.published import published_figures
 from h36m_toolbox.cameras import h36m_cameras
+from h36m_toolbox.models.recipe_files import EXPERIMENTS
 assert len(h36m_cameras()) == 44
+assert len(published_figures()) == 150
+assert files("h36m_toolbox.benchmarks").joinpath("page", "report.js").is_file()
+assert list(EXPERIMENTS.glob("*.toml"))
 assert "site-packages" in h36m_toolbox.__file__, h36m_toolbox.__file__
 for name in ("models", "benchmarks", "cli", "tests"):
     assert importlib.util.find_spec(name) is None, f"{name} landed in site-packages"

@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_data import ACTIONS, FRAMES, VIEWS, WritesAFile, digests, done, h36m, refused
 
-from h36m_toolbox.benchmarks.leaderboard import append_row, read_leaderboard
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS, Protocol
-from h36m_toolbox.cdf import read_pose_cdf, write_pose_cdf
+from h36m_toolbox.benchmarks.standings.leaderboard import append_row, read_leaderboard
 from h36m_toolbox.cli import main
 from h36m_toolbox.models import list_models
+from h36m_toolbox.raw.cdf import read_pose_cdf, write_pose_cdf
 from h36m_toolbox.sequences import CAMERA_IDS, Recording
-from h36m_toolbox.synthetic import SyntheticPlan, write_synthetic_archive
+from h36m_toolbox.synthetic.archive import SyntheticPlan, write_synthetic_archive
 
 ROOT = Path(__file__).parents[1]
 UNREADABLE = b"\0" * 1000

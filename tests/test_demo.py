@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from synthetic_data import h36m
 
-from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, read_leaderboard
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
+from h36m_toolbox.benchmarks.standings.leaderboard import LeaderboardRow, read_leaderboard
 from h36m_toolbox.cli import main
 from h36m_toolbox.demo import demo_commands, demo_tour
 from h36m_toolbox.sequences import SUBJECTS
-from h36m_toolbox.synthetic import plan_of_size
+from h36m_toolbox.synthetic.archive import plan_of_size
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from h36m_toolbox.benchmarks.leaderboard import COLUMNS
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.benchmarks.reports import FIGURES
+from h36m_toolbox.benchmarks.standings.leaderboard import COLUMNS
 from h36m_toolbox.cli import main
-from h36m_toolbox.formats import FORMATS
-from h36m_toolbox.frame_manifests import ImageManifest
-from h36m_toolbox.frame_plans import CROP_RULES
-from h36m_toolbox.frame_stores import LAYOUTS
-from h36m_toolbox.frames import JPEG_QUALITY
+from h36m_toolbox.formats.registry import FORMATS
+from h36m_toolbox.frames.extraction import JPEG_QUALITY
+from h36m_toolbox.frames.manifests import ImageManifest
+from h36m_toolbox.frames.plans import CROP_RULES
+from h36m_toolbox.frames.stores import LAYOUTS
+from h36m_toolbox.frames.undistortion import UNDISTORTED_QUALITY
 from h36m_toolbox.labels import LABEL_SCHEMA
 from h36m_toolbox.limb_lengths import SELECTIONS
 from h36m_toolbox.mpi_inf_3dhp.preparation import FORMATS as MPI_INF_3DHP_FORMATS
 from h36m_toolbox.skeletons import H36M_17, SH_16
-from h36m_toolbox.undistortion import UNDISTORTED_QUALITY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -65,7 +65,7 @@ def test_every_other_column_and_key_is_documented() -> None:
 
 
 def test_every_pickle_key_is_documented(prepared: Path) -> None:
-    from h36m_toolbox.safe_pickle import read_plain_pickle
+    from h36m_toolbox.storage.safe_pickle import read_plain_pickle
 
     for format_ in ("toolbox", "poseformer"):
         for key in read_plain_pickle(prepared / "labels" / format_ / "h36m_train.pkl")[0]:

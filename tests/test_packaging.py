@@ -16,7 +16,14 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 
-SUB_PACKAGES = ("mpi_inf_3dhp", "pose_datasets")  # of the data room
+DATA_ROOM = ROOT / "h36m_toolbox"
+ROOMS = ("models", "benchmarks")  # which links lead to
+
+
+def folders_with_modules(room: Path) -> list[Path]:
+    """A room's folder and those below it, the links to other rooms not followed."""
+    found = [room, *(folder for folder in room.rglob("*") if folder.relative_to(room).parts[0] not in ROOMS)]
+    return [folder for folder in found if (folder / "__init__.py").is_file()]
 
 
 def setuptools_table() -> dict:
@@ -24,16 +31,9 @@ def setuptools_table() -> dict:
 
 
 def test_every_folder_with_modules_is_listed_as_a_package() -> None:
-    found = {
-        "h36m_toolbox",
-        *(f"h36m_toolbox.{name}" for name in ("commands", *SUB_PACKAGES)),
-        *(
-            f"h36m_toolbox.{folder.relative_to(ROOT).as_posix().replace('/', '.')}"
-            for room in ("models", "benchmarks")
-            for folder in [ROOT / room, *(ROOT / room).rglob("*")]
-            if (folder / "__init__.py").is_file()
-        ),
-    }
+    folders = [folder for room in ("h36m_toolbox", *ROOMS) for folder in folders_with_modules(ROOT / room)]
+    names = [folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in folders]
+    found = {name if name.startswith("h36m_toolbox") else f"h36m_toolbox.{name}" for name in names}
     assert set(setuptools_table()["packages"]) == found
 
 
@@ -45,11 +45,10 @@ def test_the_links_lead_to_the_rooms(room: str) -> None:
 
 
 def test_the_data_room_imports_neither_torch_nor_a_higher_room() -> None:
-    stems = (path.stem for path in (ROOT / "h36m_toolbox").glob("*.py"))
-    modules = sorted(stem for stem in stems if not stem.startswith("__") and stem != "cli")  # the door sees every room
-    modules += [
-        f"{name}.{path.stem}" for name in SUB_PACKAGES for path in (ROOT / "h36m_toolbox" / name).glob("[a-z]*.py")
-    ]
+    files = [path for folder in folders_with_modules(DATA_ROOM) for path in folder.glob("[a-z]*.py")]
+    places = [path.relative_to(DATA_ROOM).with_suffix("") for path in files]
+    doors = ("cli", "commands")  # which see every room
+    modules = sorted(".".join(place.parts) for place in places if place.parts[0] not in doors)
     code = (
         f"import sys, importlib\n"
         f"for module in {modules}:\n"

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_data import digests
 
-from h36m_toolbox.safe_pickle import read_plain_pickle
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
 
 pytestmark = pytest.mark.slow
 

@@ -23,10 +23,10 @@ import av
 import numpy as np
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
-from h36m_toolbox.frame_stores import stored_frames
+from h36m_toolbox.frames.stores import stored_frames
+from h36m_toolbox.frames.videos import decoded_frames, full_range_planes
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.synthetic import SyntheticPlan, write_synthetic_archive
-from h36m_toolbox.videos import decoded_frames, full_range_planes
+from h36m_toolbox.synthetic.archive import SyntheticPlan, write_synthetic_archive
 
 CAMERA = "54138969"
 

@@ -54,9 +54,9 @@ def command(
     With --test-subjects, --actions or --every the protocol has a name of its own and never ranks with the whole one.
     On several GPUs, processes or machines: torchrun --nproc-per-node=N -m h36m_toolbox bench ...
     """
-    from h36m_toolbox.benchmarks.runs import BenchRequest
-    from h36m_toolbox.benchmarks.runs import bench as run_bench
-    from h36m_toolbox.benchmarks.volumetric_files import ViewFiles
+    from h36m_toolbox.benchmarks.runs.bench import BenchRequest
+    from h36m_toolbox.benchmarks.runs.bench import bench as run_bench
+    from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
     from h36m_toolbox.models.processes import joined
 
     if (weights is None) != untrained:

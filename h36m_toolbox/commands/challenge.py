@@ -38,8 +38,8 @@ def command(
     **request: Any,
 ) -> None:
     """Run a model on a set of CHALL_H80K in FOLDER: the ECCV 2018 challenge's submission, and scores but for Test."""
-    from h36m_toolbox.benchmarks.challenge_runs import run_challenge
-    from h36m_toolbox.benchmarks.runs import BenchRequest
+    from h36m_toolbox.benchmarks.runs.bench import BenchRequest
+    from h36m_toolbox.benchmarks.runs.challenge import run_challenge
 
     if (weights is None) != untrained:
         raise click.UsageError("give --weights FILE (see `h36m models`), or --untrained for random weights")

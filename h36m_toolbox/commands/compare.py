@@ -32,8 +32,8 @@ def command(
     """
     import numpy as np
 
-    from h36m_toolbox.benchmarks.comparison import compare_runs
-    from h36m_toolbox.benchmarks.comparison_texts import comparisons_as_json, comparisons_as_markdown
+    from h36m_toolbox.benchmarks.standings.comparison import compare_runs
+    from h36m_toolbox.benchmarks.standings.comparison_texts import comparisons_as_json, comparisons_as_markdown
 
     if len(runs) < 2:
         raise click.UsageError("give two runs or more; the others are compared with the first")

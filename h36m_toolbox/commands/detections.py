@@ -52,10 +52,10 @@ def command(
 
     With --detector also those of a network, run over the labelled frames that lie in DATA.
     """
-    from h36m_toolbox.archive import POSE_KINDS
-    from h36m_toolbox.detections import bundle_detections
-    from h36m_toolbox.positions_npz import positions_2d_path, write_positions_2d
-    from h36m_toolbox.raw_inputs import open_raw
+    from h36m_toolbox.detections.bundles import bundle_detections
+    from h36m_toolbox.formats.positions_npz import positions_2d_path, write_positions_2d
+    from h36m_toolbox.raw.archive import POSE_KINDS
+    from h36m_toolbox.raw.inputs import open_raw
 
     files = {name: path for name, path in named.items() if path}
     for name, path in added:

@@ -16,7 +16,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The table and the findings as JSON.")
 def command(folder: Path, checksums: bool, as_json: bool) -> None:
     """What is there, missing, damaged or known to be bad. Exit status 1 where something is wrong."""
-    from h36m_toolbox.doctor import examine
+    from h36m_toolbox.doctor.diagnosis import examine
 
     found = examine(folder, checksums)
     click.echo(json.dumps(found.record(), indent=1) if as_json else "\n".join(found.lines()))

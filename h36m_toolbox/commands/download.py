@@ -30,9 +30,9 @@ def command(
 
     Resumes what was interrupted; checksums are compared before a file gets its name. `--list` names the files.
     """
-    from h36m_toolbox.download_index import index_table, requested
-    from h36m_toolbox.downloads import fetch
-    from h36m_toolbox.session_cookie import cookie_from
+    from h36m_toolbox.download.fetching import fetch
+    from h36m_toolbox.download.index import index_table, requested
+    from h36m_toolbox.download.session_cookie import cookie_from
 
     if listing:
         click.echo(index_table())

@@ -55,8 +55,8 @@ def command(
             raise click.UsageError("scores of MPI-INF-3DHP are no runs, and --out is for one protocol at a time")
         _eval_mpi_inf_3dhp(predictions, data, protocol, as_stated, out)
         return
-    from h36m_toolbox.benchmarks.foreign_poses import Facts, Statement
-    from h36m_toolbox.benchmarks.scoring import score_as_run, score_file, score_under_all
+    from h36m_toolbox.benchmarks.foreign.poses import Facts, Statement
+    from h36m_toolbox.benchmarks.foreign.scoring import score_as_run, score_file, score_under_all
 
     facts = Facts(joints, unit or "", root or "", coordinates or "")
     statement = Statement(facts, frames, labels, subtract_root, as_stated)
@@ -78,7 +78,7 @@ def command(
 
 
 def _eval_mpi_inf_3dhp(predictions: Path, data: Path, protocol: str, as_stated: bool, out: Path | None) -> None:
-    from h36m_toolbox.benchmarks import mpi_inf_3dhp_scoring as scoring
+    from h36m_toolbox.benchmarks.mpi_inf_3dhp import scoring
 
     if protocol == scoring.ALL_PROTOCOLS:
         click.echo(scoring.comparison_markdown(scoring.score_under_all(predictions, data, as_stated)))

@@ -18,7 +18,7 @@ class Selection(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from h36m_toolbox.errors import H36MError
-        from h36m_toolbox.frame_plans import selection
+        from h36m_toolbox.frames.plans import selection
 
         try:
             return selection(value)
@@ -72,11 +72,11 @@ def command(raw: Path, data: Path, dry_run: bool, jobs: Any, **options: Any) -> 
     Of MPI-INF-3DHP: videos and test images, below DATA/mpi-inf-3dhp; with --every, --quality, --crop poseformer and
     --cameras (vnect or another set's name, or numbers).
     """
-    from h36m_toolbox.archive import Kind
-    from h36m_toolbox.frame_plans import needed_kinds, plan_sources
-    from h36m_toolbox.frames import extract_frames, extraction_summary
+    from h36m_toolbox.frames.extraction import extract_frames, extraction_summary
+    from h36m_toolbox.frames.plans import needed_kinds, plan_sources
     from h36m_toolbox.mpi_inf_3dhp.archive import find_archive
-    from h36m_toolbox.raw_inputs import open_raw, videos_to_extract
+    from h36m_toolbox.raw.archive import Kind
+    from h36m_toolbox.raw.inputs import open_raw, videos_to_extract
     from h36m_toolbox.sequences import SUBJECTS
 
     other = find_archive(raw)
@@ -98,8 +98,8 @@ def command(raw: Path, data: Path, dry_run: bool, jobs: Any, **options: Any) -> 
 
 
 def _recipe(options: dict[str, Any]) -> Any:
-    from h36m_toolbox.frame_stores import FrameStore
-    from h36m_toolbox.frames import Recipe
+    from h36m_toolbox.frames.extraction import Recipe
+    from h36m_toolbox.frames.stores import FrameStore
 
     every = f"every:{options['every']}" if options["every"] else None
     if every and options["select"] and every != options["select"]:

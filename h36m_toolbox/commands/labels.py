@@ -65,10 +65,10 @@ def command(raw: Path, data: Path, formats: tuple[str, ...], jobs: Any, **switch
 
     Of MPI-INF-3DHP: parquet and lifting (data_train_3dhp.npz and data_test_3dhp.npz), below DATA/mpi-inf-3dhp.
     """
-    from h36m_toolbox.archive import POSE_KINDS
-    from h36m_toolbox.formats import FormatOptions, unused_options, write_format
+    from h36m_toolbox.formats.registry import FormatOptions, unused_options, write_format
     from h36m_toolbox.mpi_inf_3dhp.archive import find_archive
-    from h36m_toolbox.raw_inputs import open_raw
+    from h36m_toolbox.raw.archive import POSE_KINDS
+    from h36m_toolbox.raw.inputs import open_raw
 
     given = {name: value for name, value in switches.items() if value}
     other = find_archive(raw)

@@ -31,8 +31,8 @@ def command(runs: Path, split: str | None, format_: str, **choice: Any) -> None:
 
     Runs that do not cover their protocol, and folders that are unfinished or were edited, are shown without a place.
     """
-    from h36m_toolbox.benchmarks.ranking_texts import leaderboard_as_text
-    from h36m_toolbox.benchmarks.rankings import Choice, leaderboard_of
+    from h36m_toolbox.benchmarks.standings.ranking_texts import leaderboard_as_text
+    from h36m_toolbox.benchmarks.standings.rankings import Choice, leaderboard_of
 
     found = leaderboard_of(runs, Choice(split=split or "", **choice))
     for remark in found.remarks:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from h36m_toolbox.archive import Tarball
-    from h36m_toolbox.tarballs import Unpacked
+    from h36m_toolbox.raw.archive import Tarball
+    from h36m_toolbox.raw.tarballs import Unpacked
 
 ARGUMENTS = "h36m.arguments"  # where the context keeps the command line as it was given
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -88,7 +88,7 @@ def writes(area: str, each: str = "") -> Callable[[Callable[..., Any]], Callable
         def run(data: Path, wait: bool, **values: Any) -> Any:
             if values.get("dry_run"):
                 return command(data=data, **values)
-            from h36m_toolbox.data_lock import writing
+            from h36m_toolbox.storage.data_lock import writing
 
             areas = [f"{area}/{value}" for value in values[each]] if each else [area]
             with writing(data, *areas, wait=wait, waiting=lambda why: click.echo(why, err=True)):

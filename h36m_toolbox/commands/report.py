@@ -20,7 +20,7 @@ def command(runs: tuple[Path, ...], data: Path, out: Path | None) -> None:
     """
     if len(runs) > 1 and out is None:
         raise click.UsageError("several runs in one page: say where it goes with --out FILE.html")
-    from h36m_toolbox.benchmarks.html_report import write_html_report
+    from h36m_toolbox.benchmarks.page.report import write_html_report
 
     with progress_bar("report", "run", len(runs)) as step:
         page = write_html_report(runs, data, out, step)

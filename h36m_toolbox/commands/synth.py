@@ -39,7 +39,7 @@ def command(folder: Path, size: str, data_set: str, jobs: int, seed: int, **chan
             raise click.UsageError("--data-set mpi-inf-3dhp has one size; of the other options it takes --seed")
         _write_mpi_inf_3dhp(folder, seed)
         return
-    from h36m_toolbox.synthetic import plan_of_size, write_synthetic_archive
+    from h36m_toolbox.synthetic.archive import plan_of_size, write_synthetic_archive
 
     plan = plan_of_size(size, seed=seed, **{name: value for name, value in changes.items() if value is not None})
     with progress_bar("synth", "rec", len(plan.recordings)) as step:

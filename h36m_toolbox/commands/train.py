@@ -78,8 +78,8 @@ def command(
 
     On several GPUs, processes or machines: torchrun --nproc-per-node=N -m h36m_toolbox train ...
     """
-    from h36m_toolbox.benchmarks.training_runs import TrainRequest, train_model
-    from h36m_toolbox.benchmarks.volumetric_files import ViewFiles
+    from h36m_toolbox.benchmarks.runs.training import TrainRequest, train_model
+    from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
     from h36m_toolbox.models.processes import joined
     from h36m_toolbox.models.recipe_files import RecipeFile, read_recipe_file
 

@@ -35,7 +35,7 @@ from h36m_toolbox.commands.options import FILE, THERE, progress_bar
 )
 def command(**request: Any) -> None:
     """A sequence with its skeletons over the frames and in 3D, a prediction over the truth: PNG, GIF or MP4."""
-    from h36m_toolbox.benchmarks.viewing import ViewRequest, view
+    from h36m_toolbox.benchmarks.pictures.viewing import ViewRequest, view
 
     run, predictions = request.pop("run"), request.pop("predictions")
     if run and predictions:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from h36m_toolbox.cameras import Camera
-from h36m_toolbox.crops import POSEFORMER_SIZE
+from h36m_toolbox.frames.crops import POSEFORMER_SIZE
 from h36m_toolbox.mpi_inf_3dhp.sequences import CAMERA_SETS, image_size
 from h36m_toolbox.skeletons import MPI_INF_3DHP_17
 

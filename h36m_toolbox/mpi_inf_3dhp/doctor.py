@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from h36m_toolbox.doctor.examination import Examination, Finding, some
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.examination import Examination, Finding, some
-from h36m_toolbox.media_headers import video_header_frames
 from h36m_toolbox.mpi_inf_3dhp.annotations import read_camera_numbers, read_test_annotations
 from h36m_toolbox.mpi_inf_3dhp.archive import Archive, TestSequence, TrainSequence
 from h36m_toolbox.mpi_inf_3dhp.calibration import read_test_camera, read_train_cameras
@@ -17,6 +16,7 @@ from h36m_toolbox.mpi_inf_3dhp.sequences import (
     TRAIN_RECORDINGS,
     image_size,
 )
+from h36m_toolbox.raw.media_headers import video_header_frames
 
 _COLUMNS = ("annotations", "calibration", "videos", "images")
 

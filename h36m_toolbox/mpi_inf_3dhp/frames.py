@@ -18,8 +18,10 @@ import numpy as np
 import simplejpeg
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import folder_written_whole
-from h36m_toolbox.frames import JPEG_QUALITY
+from h36m_toolbox.frames.extraction import JPEG_QUALITY
+from h36m_toolbox.frames.undistortion import UNDISTORTED_QUALITY
+from h36m_toolbox.frames.video_groups import chosen_frames
+from h36m_toolbox.frames.videos import bgr_image, encoded, full_range_planes
 from h36m_toolbox.jobs import Jobs, map_in_order
 from h36m_toolbox.mpi_inf_3dhp.annotations import read_test_annotations
 from h36m_toolbox.mpi_inf_3dhp.archive import Archive, TestSequence, TrainSequence
@@ -27,9 +29,7 @@ from h36m_toolbox.mpi_inf_3dhp.crops import crop_affines, crop_camera, crop_came
 from h36m_toolbox.mpi_inf_3dhp.sequences import TRAIN_RECORDINGS, image_size
 from h36m_toolbox.mpi_inf_3dhp.views import prepared_path, read_views
 from h36m_toolbox.skeletons import MPI_INF_3DHP_17, MPI_INF_3DHP_28
-from h36m_toolbox.undistortion import UNDISTORTED_QUALITY
-from h36m_toolbox.video_groups import chosen_frames
-from h36m_toolbox.videos import bgr_image, encoded, full_range_planes
+from h36m_toolbox.storage.files import folder_written_whole
 
 MANIFEST_NAME = "manifest.json"
 

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from h36m_toolbox.cameras import Camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
 from h36m_toolbox.jobs import Jobs, map_in_order
 from h36m_toolbox.mpi_inf_3dhp.annotations import TestAnnotations, read_test_annotations
 from h36m_toolbox.mpi_inf_3dhp.archive import Archive, TestSequence, TrainSequence
@@ -28,6 +27,7 @@ from h36m_toolbox.mpi_inf_3dhp.frames import read_manifest, view_name
 from h36m_toolbox.mpi_inf_3dhp.sequences import CAMERA_SETS, SPLITS, TRAIN_RECORDINGS, image_size
 from h36m_toolbox.mpi_inf_3dhp.views import prepared_path, read_views
 from h36m_toolbox.skeletons import MPI_INF_3DHP_17, MPI_INF_3DHP_28, Skeleton
+from h36m_toolbox.storage.files import written_whole
 
 _POSE_COLUMNS = {
     "joints_2d": (2, "px", "image"),

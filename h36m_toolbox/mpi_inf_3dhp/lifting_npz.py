@@ -17,16 +17,16 @@ import numpy as np
 
 from h36m_toolbox.cameras import Camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import written_whole
+from h36m_toolbox.formats.positions_npz import write_object_member
 from h36m_toolbox.jobs import Jobs, map_in_order
 from h36m_toolbox.mpi_inf_3dhp.annotations import read_test_annotations
 from h36m_toolbox.mpi_inf_3dhp.archive import Archive, TestSequence, TrainSequence
 from h36m_toolbox.mpi_inf_3dhp.crops import crop_affines, crop_camera, crop_camera_of_test_set, crop_coordinates
 from h36m_toolbox.mpi_inf_3dhp.sequences import CAMERA_SETS, TRAIN_RECORDINGS
 from h36m_toolbox.mpi_inf_3dhp.views import prepared_path, read_views
-from h36m_toolbox.pickle_stream import pickled_part
-from h36m_toolbox.positions_npz import write_object_member
 from h36m_toolbox.skeletons import MPI_INF_3DHP_17, MPI_INF_3DHP_28
+from h36m_toolbox.storage.files import written_whole
+from h36m_toolbox.storage.pickle_stream import pickled_part
 
 # `data_2d_crop` by the camera's number, as the pictures are cut; by its place in the list, as published; or not at all.
 CROPS = ("corrected", "published", "none")

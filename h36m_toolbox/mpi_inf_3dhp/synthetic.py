@@ -13,7 +13,6 @@ import scipy.io
 import simplejpeg
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import folder_written_whole
 from h36m_toolbox.mpi_inf_3dhp.archive import CALIBRATION, IMAGES, TEST_ANNOTATIONS, TRAIN_ANNOTATIONS
 from h36m_toolbox.mpi_inf_3dhp.sequences import (
     CAMERA_COUNT,
@@ -31,6 +30,7 @@ from h36m_toolbox.mpi_inf_3dhp.synthetic_scene import (
     train_calibration_text,
 )
 from h36m_toolbox.skeletons import MPI_INF_3DHP_17, MPI_INF_3DHP_28
+from h36m_toolbox.storage.files import folder_written_whole
 
 _MATLAB_HEADER = b"MATLAB 7.3 MAT-file, synthetic"
 _USER_BLOCK = 512

@@ -16,8 +16,8 @@ import numpy as np
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.pose_datasets.people import People, summed_bone_lengths, with_shoulder_centre
 from h36m_toolbox.pose_datasets.person_boxes import DETECTION_MARGIN, corner_boxes, tight_boxes
-from h36m_toolbox.safe_pickle import read_plain_pickle
 from h36m_toolbox.skeletons import H36M_17, INTEGRAL_18
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
 
 SETS = ("Train", "Val", "Test")
 # Means of `summed_bone_lengths` over the poses of a set, mm; the last scales every prediction.

@@ -13,7 +13,7 @@ import numpy as np
 
 from h36m_toolbox.cameras import Camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.integral_format import META_NAME, read_integral_meta
+from h36m_toolbox.formats.integral import META_NAME, read_integral_meta
 from h36m_toolbox.pose_datasets.people import People, with_shoulder_centre
 from h36m_toolbox.pose_datasets.person_boxes import tight_boxes, window_boxes
 from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBACTIONS, TEST_SUBJECTS, TRAIN_SUBJECTS, Sequence

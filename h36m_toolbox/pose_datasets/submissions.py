@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import folder_written_whole, written_whole
 from h36m_toolbox.skeletons import H36M_17
+from h36m_toolbox.storage.files import folder_written_whole, written_whole
 
 NAME = "Test_Prediction.JSON"
 _PLAUSIBLE_MM = 3000.0  # no joint is farther from the root, and units other than mm are told by it

@@ -13,11 +13,11 @@ import pytest
 from judged_tables import PROVENANCE
 from synthetic_data import ACTIONS, FRAMES, done, h36m, refused
 
-from h36m_toolbox.benchmarks.bootstrap import Sums, adjusted, draws, freedom_of, interval, means, p_value
-from h36m_toolbox.benchmarks.comparison import Comparison, compare_runs
-from h36m_toolbox.benchmarks.comparison_texts import conclusion
+from h36m_toolbox.benchmarks.foreign.scoring import score_as_run
 from h36m_toolbox.benchmarks.predictions import prediction_schema, write_predictions
-from h36m_toolbox.benchmarks.scoring import score_as_run
+from h36m_toolbox.benchmarks.standings.bootstrap import Sums, adjusted, draws, freedom_of, interval, means, p_value
+from h36m_toolbox.benchmarks.standings.comparison import Comparison, compare_runs
+from h36m_toolbox.benchmarks.standings.comparison_texts import conclusion
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.labels import data_fingerprint, read_labels
 from h36m_toolbox.pose_tables import KEYS, pose_array, pose_column, sequence_codes

@@ -23,8 +23,8 @@ from synthetic_data import done, h36m, refused
 from h36m_toolbox.benchmarks.narrowing import protocol_of_name
 from h36m_toolbox.benchmarks.predictions import read_predictions, write_predictions
 from h36m_toolbox.benchmarks.reports import FIGURES
-from h36m_toolbox.benchmarks.run_folders import MARKER_NAME
-from h36m_toolbox.benchmarks.run_records import record_predictions
+from h36m_toolbox.benchmarks.runs.folders import MARKER_NAME
+from h36m_toolbox.benchmarks.runs.records import record_predictions
 from h36m_toolbox.labels import data_fingerprint, label_sequences, labels_path, read_labels
 from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, TEST_SUBJECTS, Sequence

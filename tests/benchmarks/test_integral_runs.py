@@ -11,9 +11,9 @@ import torch
 from synthetic_data import done, refused
 from torch import nn
 
-from h36m_toolbox.benchmarks.integral_runs import patch_samples
-from h36m_toolbox.benchmarks.leaderboard import read_leaderboard
 from h36m_toolbox.benchmarks.predictions import read_predictions
+from h36m_toolbox.benchmarks.runs.integral import patch_samples
+from h36m_toolbox.benchmarks.standings.leaderboard import read_leaderboard
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.patch_models import FromPatches

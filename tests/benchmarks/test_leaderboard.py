@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from h36m_toolbox.benchmarks import leaderboard
-from h36m_toolbox.benchmarks.leaderboard import COLUMNS, LeaderboardRow, append_row, read_leaderboard
+from h36m_toolbox.benchmarks.standings import leaderboard
+from h36m_toolbox.benchmarks.standings.leaderboard import COLUMNS, LeaderboardRow, append_row, read_leaderboard
 from h36m_toolbox.errors import H36MError
 
 ROW = LeaderboardRow(

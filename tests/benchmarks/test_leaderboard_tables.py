@@ -10,10 +10,10 @@ import pytest
 from synthetic_data import ACTIONS, done, h36m, refused
 from test_leaderboard import ROW
 
-from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, append_row, read_leaderboard
 from h36m_toolbox.benchmarks.manifests import official_manifest
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
-from h36m_toolbox.benchmarks.rankings import Choice, leaderboard_of
+from h36m_toolbox.benchmarks.standings.leaderboard import LeaderboardRow, append_row, read_leaderboard
+from h36m_toolbox.benchmarks.standings.rankings import Choice, leaderboard_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from h36m_toolbox.benchmarks.mpi_inf_3dhp import (
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.evaluation import (
     GROUPS_OF_17,
     OFFICIAL_GROUPS,
     THRESHOLDS_MM,
@@ -27,7 +27,7 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp import (
     official_csv,
     sequence_table,
 )
-from h36m_toolbox.benchmarks.mpi_inf_3dhp_files import (
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.files import (
     ACTIVITY_CSV,
     SEQUENCE_CSV,
     read_inference_mat,
@@ -35,8 +35,8 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp_files import (
     write_inference_mat,
     write_test_report,
 )
-from h36m_toolbox.benchmarks.mpi_inf_3dhp_lifting import lift_test_set
-from h36m_toolbox.benchmarks.mpi_inf_3dhp_protocols import TEST_PROTOCOLS, TestReport, evaluate_test_set
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.lifting import lift_test_set
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import TEST_PROTOCOLS, TestReport, evaluate_test_set
 from h36m_toolbox.cli import main
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models import create_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic_data import done, h36m, refused
 
-from h36m_toolbox.benchmarks.leaderboard import read_leaderboard
+from h36m_toolbox.benchmarks.standings.leaderboard import read_leaderboard
 
 if sys.version_info >= (3, 11):
     import tomllib

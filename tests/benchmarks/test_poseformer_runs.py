@@ -12,7 +12,7 @@ from synthetic_data import done, refused
 
 from h36m_toolbox.benchmarks import metrics
 from h36m_toolbox.benchmarks.predictions import PREDICTION_COLUMN, read_predictions
-from h36m_toolbox.detections import match_detections, read_detections
+from h36m_toolbox.detections.bundles import match_detections, read_detections
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models import ca_poseformer, create_model, feature_cache

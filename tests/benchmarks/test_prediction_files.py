@@ -20,12 +20,12 @@ from synthetic_data import FRAMES, VIEWS, WritesAFile, done, refused
 from h36m_toolbox.benchmarks.predictions import prediction_schema, read_predictions, write_predictions
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE
 from h36m_toolbox.labels import read_labels
-from h36m_toolbox.multiview_format import ACTION_NAMES, ROW_DTYPE
-from h36m_toolbox.pickle_stream import write_object_npy
 from h36m_toolbox.pose_tables import KEYS, keyed_table, pose_array, row_keys, sequence_of_code
 from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS
 from h36m_toolbox.skeletons import H36M_16, H36M_17, LSP_14, MULTIVIEW_17, SH_16, Skeleton
+from h36m_toolbox.storage.pickle_stream import write_object_npy
 
 ROWS = 2 * VIEWS * FRAMES  # S9 and S11
 PROTOCOL = "strict"  # the root is subtracted from both, so absolute and relative poses score alike

@@ -15,13 +15,13 @@ from test_official_evaluations import OFFICIAL_ACTIONS, synthetic_truth, view_of
 
 from h36m_toolbox.benchmarks.predictions import read_predictions
 from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE
 from h36m_toolbox.labels import labels_path
-from h36m_toolbox.multiview_format import ACTION_NAMES, ROW_DTYPE
-from h36m_toolbox.pickle_stream import write_object_npy
 from h36m_toolbox.pose_parquet import open_writer
 from h36m_toolbox.pose_tables import pose_array, sequence_codes, sequence_of_code
 from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBJECTS, Recording, Sequence
 from h36m_toolbox.skeletons import H36M_17, MULTIVIEW_17
+from h36m_toolbox.storage.pickle_stream import write_object_npy
 
 GOLDEN = Path(__file__).parents[1] / "data" / "predictions" / "results_evaluations.npz"
 SUBJECT_ROWS = ("Average", *SUBJECTS)  # of the official tables; columns are the average, then the actions

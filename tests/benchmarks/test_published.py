@@ -5,7 +5,7 @@ import math
 import pytest
 
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
-from h36m_toolbox.benchmarks.published import PublishedFigure, published_figures
+from h36m_toolbox.benchmarks.standings.published import PublishedFigure, published_figures
 from h36m_toolbox.models.cards import PublishedScore
 from h36m_toolbox.models.registry import list_models, model_card
 

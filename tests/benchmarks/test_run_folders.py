@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from h36m_toolbox.benchmarks.environments import present_environment, read_environment
-from h36m_toolbox.benchmarks.run_folders import (
+from h36m_toolbox.benchmarks.runs.environments import present_environment, read_environment
+from h36m_toolbox.benchmarks.runs.folders import (
     EVIDENCE,
     check_sealed,
     finished_run,

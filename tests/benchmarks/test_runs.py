@@ -20,19 +20,19 @@ import torch
 from synthetic_data import ACTIONS, FRAMES, VIEWS, WritesAFile, done, refused
 
 from h36m_toolbox import __version__
-from h36m_toolbox.benchmarks import run_folders
-from h36m_toolbox.benchmarks.leaderboard import COLUMNS, LeaderboardRow, read_leaderboard
 from h36m_toolbox.benchmarks.predictions import Predictions, read_predictions
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.benchmarks.reports import FIGURES
-from h36m_toolbox.benchmarks.runs import BenchRequest, bench
-from h36m_toolbox.detections import detections_path
-from h36m_toolbox.files import sha256_of
+from h36m_toolbox.benchmarks.runs import folders as run_folders
+from h36m_toolbox.benchmarks.runs.bench import BenchRequest, bench
+from h36m_toolbox.benchmarks.standings.leaderboard import COLUMNS, LeaderboardRow, read_leaderboard
+from h36m_toolbox.detections.bundles import detections_path
 from h36m_toolbox.labels import labels_path
 from h36m_toolbox.models.registry import model_card
 from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence, sequences
 from h36m_toolbox.skeletons import H36M_16
+from h36m_toolbox.storage.files import sha256_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

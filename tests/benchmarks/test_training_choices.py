@@ -12,9 +12,9 @@ import pytest
 import torch
 from synthetic_data import FRAMES, VIEWS, done, h36m, refused
 
-from h36m_toolbox.benchmarks.leaderboard import read_leaderboard
-from h36m_toolbox.benchmarks.lifting_data import FrameChoice, chosen_frames
-from h36m_toolbox.benchmarks.training_runs import TrainRequest
+from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice, chosen_frames
+from h36m_toolbox.benchmarks.runs.training import TrainRequest
+from h36m_toolbox.benchmarks.standings.leaderboard import read_leaderboard
 from h36m_toolbox.models.recipe_files import read_recipe_file
 from h36m_toolbox.models.registry import recipe_of
 from h36m_toolbox.pose_tables import word_codes

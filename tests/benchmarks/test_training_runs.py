@@ -16,9 +16,9 @@ import pytest
 import torch
 from synthetic_data import FRAMES, VIEWS, digests, done, h36m, refused
 
-from h36m_toolbox.benchmarks.leaderboard import read_leaderboard
-from h36m_toolbox.benchmarks.training_runs import TrainRequest, train_model
-from h36m_toolbox.detections import detections_path
+from h36m_toolbox.benchmarks.runs.training import TrainRequest, train_model
+from h36m_toolbox.benchmarks.standings.leaderboard import read_leaderboard
+from h36m_toolbox.detections.bundles import detections_path
 from h36m_toolbox.models.registry import recipe_of
 from h36m_toolbox.pose_tables import pose_array
 

@@ -16,11 +16,11 @@ from judged_tables import predictions_of
 from PIL import Image
 from synthetic_data import done, h36m, refused
 
-from h36m_toolbox.benchmarks.drawing import VIVID, draw_floor, draw_pose_2d, draw_pose_3d, spectator
-from h36m_toolbox.benchmarks.picture_files import BITRATE_KBIT_S
-from h36m_toolbox.benchmarks.scenes import Selection, read_scene
-from h36m_toolbox.benchmarks.view_panels import Window, window_of
-from h36m_toolbox.benchmarks.viewing import ViewRequest
+from h36m_toolbox.benchmarks.pictures.drawing import VIVID, draw_floor, draw_pose_2d, draw_pose_3d, spectator
+from h36m_toolbox.benchmarks.pictures.files import BITRATE_KBIT_S
+from h36m_toolbox.benchmarks.pictures.panels import Window, window_of
+from h36m_toolbox.benchmarks.pictures.scenes import Selection, read_scene
+from h36m_toolbox.benchmarks.pictures.viewing import ViewRequest
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.cli import main
 from h36m_toolbox.labels import label_sequences

@@ -14,22 +14,22 @@ import pytest
 import torch
 from synthetic_data import done, refused
 
-from h36m_toolbox.benchmarks.leaderboard import LeaderboardRow, read_leaderboard
+from h36m_toolbox.benchmarks.foreign.world_views import world_to_views
 from h36m_toolbox.benchmarks.predictions import Predictions, read_predictions
-from h36m_toolbox.benchmarks.volumetric_data import read_samples
-from h36m_toolbox.benchmarks.volumetric_files import ViewFiles
-from h36m_toolbox.benchmarks.world_views import world_to_views
-from h36m_toolbox.files import sha256_of
-from h36m_toolbox.frame_stores import FrameStore
+from h36m_toolbox.benchmarks.runs.volumetric_data import read_samples
+from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
+from h36m_toolbox.benchmarks.standings.leaderboard import LeaderboardRow, read_leaderboard
+from h36m_toolbox.frames.stores import FrameStore
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.registry import model_card
-from h36m_toolbox.multiview_labels import read_multiview_labels
-from h36m_toolbox.pelvis import pelvis_path
-from h36m_toolbox.pickle_stream import write_object_npy, write_pickled_value
+from h36m_toolbox.pelvis.estimates import pelvis_path
 from h36m_toolbox.pose_tables import pose_array, row_keys
-from h36m_toolbox.safe_pickle import read_object_npy, read_plain_pickle
 from h36m_toolbox.sequences import Recording
-from h36m_toolbox.view_samples import view_reader
+from h36m_toolbox.storage.files import sha256_of
+from h36m_toolbox.storage.pickle_stream import write_object_npy, write_pickled_value
+from h36m_toolbox.storage.safe_pickle import read_object_npy, read_plain_pickle
+from h36m_toolbox.views.labels import read_multiview_labels
+from h36m_toolbox.views.samples import view_reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

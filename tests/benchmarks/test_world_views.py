@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from h36m_toolbox.benchmarks.foreign.world_views import turned_to_world, world_to_views
 from h36m_toolbox.benchmarks.predictions import prediction_schema
-from h36m_toolbox.benchmarks.world_views import turned_to_world, world_to_views
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.pose_tables import keyed_table, pose_array, row_keys, sequence_code, sequence_of_code
 from h36m_toolbox.sequences import SUBJECTS, sequences

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from h36m_toolbox.cdf import write_pose_cdf
 from h36m_toolbox.pose_tables import PoseField, sequence_table, table_schema
+from h36m_toolbox.raw.cdf import write_pose_cdf
 from h36m_toolbox.sequences import CAMERA_IDS, sequences
 from h36m_toolbox.skeletons import H36M_17
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import fuzz_corpora as corpora
 
-from h36m_toolbox.archive import Kind, RawArchive
-from h36m_toolbox.cdf import pose_cdf_frames, read_pose_cdf
-from h36m_toolbox.detections import open_detections
+from h36m_toolbox.detections.bundles import open_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.masks import read_mask_boxes
 from h36m_toolbox.pose_parquet import read_pose_parquet
-from h36m_toolbox.safe_pickle import read_object_npz, read_plain_pickle
+from h36m_toolbox.raw.archive import Kind, RawArchive
+from h36m_toolbox.raw.cdf import pose_cdf_frames, read_pose_cdf
+from h36m_toolbox.raw.masks import read_mask_boxes
+from h36m_toolbox.storage.safe_pickle import read_object_npz, read_plain_pickle
 from h36m_toolbox.videopose3d import read_positions_2d
 
 

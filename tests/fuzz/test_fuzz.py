@@ -11,7 +11,7 @@ from fuzz_targets import TARGETS
 from run import fuzz
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.safe_pickle import read_plain_pickle
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
 
 SECONDS = 6  # for each target
 

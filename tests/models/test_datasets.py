@@ -12,16 +12,16 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.detections import match_detections, read_detections
+from h36m_toolbox.detections.bundles import match_detections, read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frame_packs import PackedImage, pack_written_whole
-from h36m_toolbox.frame_stores import FrameStore, open_frames
+from h36m_toolbox.frames.packs import PackedImage, pack_written_whole
+from h36m_toolbox.frames.stores import FrameStore, open_frames
+from h36m_toolbox.frames.undistortion import undistort_map, undistorted
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models.datasets import PoseDataset
 from h36m_toolbox.pose_tables import pose_array, row_keys
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence, sequences
 from h36m_toolbox.skeletons import H36M_16, H36M_17
-from h36m_toolbox.undistortion import undistort_map, undistorted
 
 WHOLE = FrameStore()
 CROPS = FrameStore(crop="toolbox-64x48")

@@ -7,15 +7,15 @@ import pytest
 import torch
 from synthetic_data import done, h36m
 
-from h36m_toolbox.detections import CONFIDENCES, read_detections
+from h36m_toolbox.detections.bundles import CONFIDENCES, read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import sha256_of
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models import keypoint_detection
 from h36m_toolbox.models.hrnet import PoseHRNet
 from h36m_toolbox.models.keypoint_detection import Keypoints, coco_as_h36m, detect, heatmap_keypoints
 from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.skeletons import H36M_17
+from h36m_toolbox.storage.files import sha256_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EVERY = 80

@@ -8,14 +8,14 @@ import pytest
 from poseformer_goldens import golden
 from synthetic_data import done
 
-from h36m_toolbox.crops import BoxGeometry, cropped_image, poseformer_boxes, poseformer_coordinates
-from h36m_toolbox.detections import match_detections, read_detections
+from h36m_toolbox.detections.bundles import match_detections, read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frame_stores import WHOLE_FRAMES, FrameStore, open_frames
+from h36m_toolbox.formats.poseformer import screen_normalised_float32
+from h36m_toolbox.frames.crops import BoxGeometry, cropped_image, poseformer_boxes, poseformer_coordinates
+from h36m_toolbox.frames.stores import WHOLE_FRAMES, FrameStore, open_frames
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, PoseFormerRows, batches, poseformer_rows
 from h36m_toolbox.pose_tables import sequence_of_code
-from h36m_toolbox.poseformer_format import screen_normalised_float32
 from h36m_toolbox.skeletons import H36M_17
 
 

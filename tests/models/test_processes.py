@@ -12,7 +12,7 @@ import torch
 from shared_training import trained
 from synthetic_data import done
 
-from h36m_toolbox.benchmarks.leaderboard import read_leaderboard
+from h36m_toolbox.benchmarks.standings.leaderboard import read_leaderboard
 from h36m_toolbox.models.processes import Processes
 from h36m_toolbox.pose_tables import pose_array
 

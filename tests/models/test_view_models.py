@@ -21,8 +21,8 @@ from h36m_toolbox.models.registry import model_card
 from h36m_toolbox.models.view_inference import normalised_images, predict
 from h36m_toolbox.models.view_models import FromViews
 from h36m_toolbox.models.volumes import AGGREGATIONS
-from h36m_toolbox.view_crops import normalised
-from h36m_toolbox.view_samples import ViewInput
+from h36m_toolbox.views.crops import normalised
+from h36m_toolbox.views.samples import ViewInput
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

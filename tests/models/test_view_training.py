@@ -26,7 +26,7 @@ from h36m_toolbox.models.view_recipes import (
 )
 from h36m_toolbox.models.view_steps import make_optimizer
 from h36m_toolbox.models.view_training import train_views
-from h36m_toolbox.view_samples import ViewInput
+from h36m_toolbox.views.samples import ViewInput
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

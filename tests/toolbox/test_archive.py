@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from h36m_toolbox import RawArchive
-from h36m_toolbox.archive import POSE_KINDS, Kind, recognise
-from h36m_toolbox.cdf import pose_cdf_frames, read_pose_cdf
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.raw.archive import POSE_KINDS, Kind, recognise
+from h36m_toolbox.raw.cdf import pose_cdf_frames, read_pose_cdf
+from h36m_toolbox.raw.tarballs import unpack
 from h36m_toolbox.sequences import Recording, Sequence
-from h36m_toolbox.tarballs import unpack
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")
 

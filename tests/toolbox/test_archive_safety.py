@@ -10,8 +10,8 @@ import pytest
 from synthetic_data import done, refused
 
 from h36m_toolbox import RawArchive
-from h36m_toolbox.archive import POSE_KINDS, Kind
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.raw.archive import POSE_KINDS, Kind
 
 NAME = "S1/MyPoseFeatures/D3_Positions/Walking.cdf"
 

@@ -11,12 +11,12 @@ import pytest
 from synthetic_data import done, refused
 
 from h36m_toolbox import RawArchive
-from h36m_toolbox.archive import Kind
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.poses import pose_file_frames, read_pose_file
-from h36m_toolbox.safe_pickle import read_object_npz
+from h36m_toolbox.raw.archive import Kind
+from h36m_toolbox.raw.world_h5 import read_world_h5
 from h36m_toolbox.sequences import Recording
-from h36m_toolbox.world_h5 import read_world_h5
+from h36m_toolbox.storage.safe_pickle import read_object_npz
 
 WALKING = Recording("S1", "Walking", 1).views[0]
 

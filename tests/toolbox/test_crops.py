@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.crops import (
+from h36m_toolbox.frames.crops import (
     BoxGeometry,
     box_geometry,
     cropped_image,
@@ -21,7 +21,7 @@ from h36m_toolbox.crops import (
     poseformer_boxes,
     poseformer_coordinates,
 )
-from h36m_toolbox.frame_stores import cropped_camera
+from h36m_toolbox.frames.stores import cropped_camera
 
 CAMERA = h36m_camera("S1", "54138969")
 ROOTS = np.random.default_rng(0).uniform((-900, -900, 3000), (900, 900, 6000), (20, 3)).astype(np.float32)

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from synthetic_data import done, refused
 
-from h36m_toolbox.data_lock import writing
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.storage.data_lock import writing
 
 HOLD = """
 import sys
 from pathlib import Path
-from h36m_toolbox.data_lock import writing
+from h36m_toolbox.storage.data_lock import writing
 
 with writing(Path(sys.argv[1]), *sys.argv[2:]):
     print("held", flush=True)

@@ -17,8 +17,7 @@ import pytest
 from synthetic_data import done, h36m, refused
 
 from h36m_toolbox import read_labels
-from h36m_toolbox.archive import RawArchive
-from h36m_toolbox.detections import (
+from h36m_toolbox.detections.bundles import (
     bundle_detections,
     match_detections,
     open_detections,
@@ -26,8 +25,9 @@ from h36m_toolbox.detections import (
     read_sequence_detections,
 )
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats import read_format
+from h36m_toolbox.formats.registry import read_format
 from h36m_toolbox.pose_tables import PoseField, pose_array, pose_column
+from h36m_toolbox.raw.archive import RawArchive
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence
 from h36m_toolbox.skeletons import H36M_16, H36M_17, MULTIVIEW_17, SH_16, Skeleton
 

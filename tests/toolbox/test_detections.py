@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from h36m_toolbox import RawArchive, read_labels
 from h36m_toolbox.cli import main
-from h36m_toolbox.detections import (
+from h36m_toolbox.detections.bundles import (
     DetectedSequence,
     DetectionSource,
     bundle_detections,
@@ -29,11 +29,11 @@ from h36m_toolbox.detections import (
     write_detections,
 )
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.formats.positions_npz import write_positions_2d
 from h36m_toolbox.pose_tables import pose_array
-from h36m_toolbox.positions_npz import write_positions_2d
-from h36m_toolbox.safe_pickle import read_object_npz, read_plain_pickle
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence
 from h36m_toolbox.skeletons import H36M_16, H36M_17, SH_16
+from h36m_toolbox.storage.safe_pickle import read_object_npz, read_plain_pickle
 from h36m_toolbox.videopose3d import read_positions_2d
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")

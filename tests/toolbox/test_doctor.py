@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from synthetic_data import done, h36m
 
-from h36m_toolbox.doctor import examine
-from h36m_toolbox.download_index import OfficialArchive
+from h36m_toolbox.doctor.diagnosis import examine
+from h36m_toolbox.download.index import OfficialArchive
 from h36m_toolbox.sequences import OFFICIAL_POSES, SPLITS, recordings
 
 POSES = "MyPoseFeatures/D3_Positions"

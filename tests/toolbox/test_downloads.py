@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from h36m_toolbox.archive import Kind
-from h36m_toolbox.download_index import (
+from h36m_toolbox.download.fetching import fetch
+from h36m_toolbox.download.index import (
     OFFICIAL_GROUPS,
     THIRD_PARTY_FILES,
     OfficialArchive,
@@ -25,10 +25,10 @@ from h36m_toolbox.download_index import (
     requested,
     third_party_file,
 )
-from h36m_toolbox.downloads import fetch
+from h36m_toolbox.download.session_cookie import cookie_from
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.raw.archive import Kind
 from h36m_toolbox.sequences import SUBJECTS
-from h36m_toolbox.session_cookie import cookie_from
 
 BODY = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(BODY).hexdigest()

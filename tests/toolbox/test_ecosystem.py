@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_data import done
 
-from h36m_toolbox.detections import read_detections
+from h36m_toolbox.detections.bundles import read_detections
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.skeletons import H36M_17, SH_16

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from synthetic_data import digests, done, h36m, refused
 
-from h36m_toolbox.archive import Kind, RawArchive
-from h36m_toolbox.crops import cropped_image
-from h36m_toolbox.frame_manifests import read_manifest
-from h36m_toolbox.frame_stores import Frames, FrameStore, open_frames, stored_frames
-from h36m_toolbox.safe_pickle import read_plain_pickle
+from h36m_toolbox.frames.crops import cropped_image
+from h36m_toolbox.frames.manifests import read_manifest
+from h36m_toolbox.frames.stores import Frames, FrameStore, open_frames, stored_frames
+from h36m_toolbox.frames.undistortion import undistort_map, undistorted
+from h36m_toolbox.raw.archive import Kind, RawArchive
 from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS, Recording, Sequence
 from h36m_toolbox.skeletons import H36M_17, H36M_32
-from h36m_toolbox.synthetic_video import BarCode, read_bar_code
-from h36m_toolbox.undistortion import undistort_map, undistorted
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
+from h36m_toolbox.synthetic.video import BarCode, read_bar_code
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")
 FETCH = FrameStore("h36m-fetch")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from h36m_toolbox.files import folder_written_whole, sha256_of, written_whole
+from h36m_toolbox.storage.files import folder_written_whole, sha256_of, written_whole
 
 NUMBERS = np.arange(100_000.0)
 

@@ -11,12 +11,12 @@ from synthetic_data import digests, done, h36m, refused
 
 from h36m_toolbox import RawArchive
 from h36m_toolbox.commands.labels import command
-from h36m_toolbox.detections import read_detections
+from h36m_toolbox.detections.bundles import read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats import FORMATS, FormatOptions, read_format, unused_options, write_format
+from h36m_toolbox.formats.registry import FORMATS, FormatOptions, read_format, unused_options, write_format
 from h36m_toolbox.mpi_inf_3dhp.preparation import FORMATS as MPI_INF_3DHP_FORMATS
 from h36m_toolbox.pose_tables import pose_array
-from h36m_toolbox.safe_pickle import read_object_npy
+from h36m_toolbox.storage.safe_pickle import read_object_npy
 
 
 def test_the_command_offers_every_format_and_every_option() -> None:

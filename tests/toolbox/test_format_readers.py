@@ -14,14 +14,14 @@ import pytest
 from synthetic_data import WritesAFile, done
 
 from h36m_toolbox import read_labels
-from h36m_toolbox.detections import read_detections
+from h36m_toolbox.detections.bundles import read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats import FORMATS, read_format
-from h36m_toolbox.integral_format import integral_meta_path
+from h36m_toolbox.formats.integral import integral_meta_path
+from h36m_toolbox.formats.registry import FORMATS, read_format
 from h36m_toolbox.labels import LABEL_FIELDS
 from h36m_toolbox.pose_tables import KEYS, pose_array, pose_field, row_keys
-from h36m_toolbox.safe_pickle import read_plain_pickle
 from h36m_toolbox.sequences import Sequence
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
 
 # Metres in float32: one rounding on the way out, one on the way back, each half a unit in the last place.
 FROM_METRES = 2.0**-23

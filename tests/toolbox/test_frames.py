@@ -15,12 +15,12 @@ import pytest
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frame_manifests import read_manifest
-from h36m_toolbox.frame_stores import FrameStore, open_frames, stored_frames
-from h36m_toolbox.frames import JPEG_QUALITY, Recipe, extract_frames, extraction_summary
+from h36m_toolbox.frames.extraction import JPEG_QUALITY, Recipe, extract_frames, extraction_summary
+from h36m_toolbox.frames.manifests import read_manifest
+from h36m_toolbox.frames.stores import FrameStore, open_frames, stored_frames
+from h36m_toolbox.frames.videos import decoded_frames, encoded, full_range_planes
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.synthetic_video import BarCode, read_bar_code
-from h36m_toolbox.videos import decoded_frames, encoded, full_range_planes
+from h36m_toolbox.synthetic.video import BarCode, read_bar_code
 
 VIEW = Sequence("S9", "Walking", 1, "54138969")
 UNREADABLE = Sequence("S11", "Directions", 2, "54138969")

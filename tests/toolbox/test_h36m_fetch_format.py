@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from synthetic_data import digests
 
 from h36m_toolbox import RawArchive
-from h36m_toolbox.archive import POSE_KINDS
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.h36m_fetch_format import fitted_intrinsics, write_h36m_fetch
+from h36m_toolbox.formats.h36m_fetch import fitted_intrinsics, write_h36m_fetch
 from h36m_toolbox.poses import PoseFiles
+from h36m_toolbox.raw.archive import POSE_KINDS
 from h36m_toolbox.selection import in_h36m_fetch, kept_by_h36m_fetch
 from h36m_toolbox.sequences import CAMERA_IDS
 

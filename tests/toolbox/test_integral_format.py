@@ -15,10 +15,10 @@ from hypothesis.extra import numpy as arrays
 from synthetic_data import digests, done, h36m
 
 from h36m_toolbox import RawArchive, read_labels
-from h36m_toolbox.cdf import read_pose_cdf, write_pose_cdf
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.integral_format import integral_folder, integral_meta_path, pose_lines, read_integral_meta
+from h36m_toolbox.formats.integral import integral_folder, integral_meta_path, pose_lines, read_integral_meta
 from h36m_toolbox.pose_tables import pose_array, sequence_code, sequence_codes
+from h36m_toolbox.raw.cdf import read_pose_cdf, write_pose_cdf
 from h36m_toolbox.sequences import ACTIONS, TEST_SUBJECTS, TRAIN_SUBJECTS, Sequence, sequences
 
 OFFICIAL = Path(__file__).parents[1] / "data" / "integral_format"

@@ -11,20 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from h36m_toolbox import RawArchive, read_labels
-from h36m_toolbox.archive import POSE_KINDS
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats import FormatOptions, write_format
+from h36m_toolbox.formats.poseformer import _video_ids, poseformer_records
+from h36m_toolbox.formats.registry import FormatOptions, write_format
+from h36m_toolbox.formats.toolbox import ImageFrames, toolbox_records
 from h36m_toolbox.labels import label_table
-from h36m_toolbox.pickle_stream import PickledPart, pickled_part, write_pickled_list
 from h36m_toolbox.pose_tables import pose_array, pose_field, row_keys, sequence_codes, sequence_of_code
-from h36m_toolbox.poseformer_format import _video_ids, poseformer_records
 from h36m_toolbox.poses import SequencePoses
-from h36m_toolbox.safe_pickle import read_plain_pickle
+from h36m_toolbox.raw.archive import POSE_KINDS
 from h36m_toolbox.selection import in_h36m_fetch, moved
 from h36m_toolbox.sequences import CAMERA_IDS, Recording, Sequence
 from h36m_toolbox.skeletons import H36M_17, H36M_32
-from h36m_toolbox.toolbox_format import ImageFrames, toolbox_records
+from h36m_toolbox.storage.pickle_stream import PickledPart, pickled_part, write_pickled_list
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
 
 SPLIT_FILES = {"train": "h36m_train", "val": "h36m_validation"}
 # of the official outputs; everything not named here must be equal

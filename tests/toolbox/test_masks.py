@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from h36m_toolbox import masks
-from h36m_toolbox.archive import Kind, RawArchive, original_place, recognise
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.masks import read_mask_boxes
+from h36m_toolbox.raw import masks
+from h36m_toolbox.raw.archive import Kind, RawArchive, original_place, recognise
+from h36m_toolbox.raw.masks import read_mask_boxes
 from h36m_toolbox.sequences import Recording
 
 SIZE = (100, 80)  # width, height of the made-up masks

@@ -9,7 +9,7 @@ import pytest
 from synthetic_data import done, h36m
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.metadata_xml import metadata_differences
+from h36m_toolbox.raw.metadata_xml import metadata_differences
 from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBACTIONS, Recording, recordings
 
 ALL_SUBJECTS = [f"S{number}" for number in range(1, 12)]

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from h36m_toolbox import RawArchive
-from h36m_toolbox.archive import POSE_KINDS
-from h36m_toolbox.cdf import write_pose_cdf
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.mmpose_format import MmposeReport, write_mmpose
-from h36m_toolbox.npz_stream import StreamedArray, write_npz
+from h36m_toolbox.formats.mmpose import MmposeReport, write_mmpose
 from h36m_toolbox.poses import PoseFiles
-from h36m_toolbox.safe_pickle import read_plain_pickle
+from h36m_toolbox.raw.archive import POSE_KINDS
+from h36m_toolbox.raw.cdf import write_pose_cdf
 from h36m_toolbox.sequences import CAMERA_IDS, Sequence
+from h36m_toolbox.storage.npz_stream import StreamedArray, write_npz
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
 
 CAMERAS = Path(__file__).parents[1] / "data" / "cameras" / "mmpose_cameras.json"
 SPLIT_NAMES = {"train": "train", "val": "test"}

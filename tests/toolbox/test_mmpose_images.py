@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from synthetic_data import digests, done, h36m, refused
 
-from h36m_toolbox.mmpose_images import mmpose_image_name, mmpose_images, read_view_images
+from h36m_toolbox.formats.mmpose_images import mmpose_image_name, mmpose_images, read_view_images
 from h36m_toolbox.sequences import Sequence
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")

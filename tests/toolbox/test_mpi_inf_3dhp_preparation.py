@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 
 from h36m_toolbox.cli import main
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.files import sha256_of
 from h36m_toolbox.mpi_inf_3dhp.annotations import read_test_annotations, read_train_annotations
 from h36m_toolbox.mpi_inf_3dhp.archive import Archive, open_archive
 from h36m_toolbox.mpi_inf_3dhp.crops import (
@@ -37,8 +36,9 @@ from h36m_toolbox.mpi_inf_3dhp.labels import (
 from h36m_toolbox.mpi_inf_3dhp.lifting_npz import write_lifting_npz
 from h36m_toolbox.mpi_inf_3dhp.sequences import CAMERA_SETS, TRAIN_RECORDINGS, Recording
 from h36m_toolbox.mpi_inf_3dhp.synthetic import SyntheticPlan, write_synthetic_3dhp
-from h36m_toolbox.safe_pickle import read_object_npz
 from h36m_toolbox.skeletons import MPI_INF_3DHP_17, MPI_INF_3DHP_28
+from h36m_toolbox.storage.files import sha256_of
+from h36m_toolbox.storage.safe_pickle import read_object_npz
 
 GOLDENS = Path(__file__).parents[1] / "data" / "mpi_inf_3dhp"
 CROPS = json.loads((GOLDENS / "crops" / "crops.json").read_text())

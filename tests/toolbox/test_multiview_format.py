@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from h36m_toolbox.archive import POSE_KINDS, Kind, RawArchive
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.crops import squared_boxes
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frame_manifests import ImageManifest
-from h36m_toolbox.multiview_format import (
+from h36m_toolbox.formats.multiview import (
     ACTION_NAMES,
     BOXES_NAME,
     LABELS_NAME,
@@ -21,7 +18,10 @@ from h36m_toolbox.multiview_format import (
     recording_rows,
     write_multiview,
 )
+from h36m_toolbox.frames.crops import squared_boxes
+from h36m_toolbox.frames.manifests import ImageManifest
 from h36m_toolbox.poses import PoseFiles, SequencePoses
+from h36m_toolbox.raw.archive import POSE_KINDS, Kind, RawArchive
 from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS, Recording, Sequence
 
 # of the official label cameras

@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_data import WritesAFile, digests, done, h36m, refused
 
-from h36m_toolbox.detection_files import DetectedSequence, DetectionSource
-from h36m_toolbox.detections import read_sequence_detections, write_detections
+from h36m_toolbox.detections.bundles import read_sequence_detections, write_detections
+from h36m_toolbox.detections.files import DetectedSequence, DetectionSource
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE
 from h36m_toolbox.labels import read_labels
-from h36m_toolbox.multiview_format import ACTION_NAMES, ROW_DTYPE
-from h36m_toolbox.pelvis import SCHEMA, instant_keys, pelvis_array, pelvis_errors, read_pelvis
-from h36m_toolbox.pelvis_results import pelvis_of_results, read_multiview_instants
-from h36m_toolbox.pickle_stream import write_object_npy
+from h36m_toolbox.pelvis.estimates import SCHEMA, instant_keys, pelvis_array, pelvis_errors, read_pelvis
+from h36m_toolbox.pelvis.results import pelvis_of_results, read_multiview_instants
 from h36m_toolbox.pose_tables import PoseField, pose_array, pose_column, table_schema
 from h36m_toolbox.sequences import SUBJECTS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import H36M_17, MULTIVIEW_17
+from h36m_toolbox.storage.pickle_stream import write_object_npy
 
 OFFICIAL = Path(__file__).parents[1] / "data" / "pelvis"
 ROOT = MULTIVIEW_17.joints.index("Hip")

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.cdf import write_pose_cdf
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.raw.cdf import write_pose_cdf
 from h36m_toolbox.sequences import CAMERA_IDS, Recording
 from h36m_toolbox.skeletons import H36M_17, H36M_32, SH_16
-from h36m_toolbox.synthetic import (
+from h36m_toolbox.synthetic.archive import (
     DEMO_PLAN,
     SyntheticPlan,
     SyntheticReport,

@@ -10,7 +10,7 @@ import pytest
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.sequences import ACTIONS, CAMERA_IDS, SUBJECTS, Recording
 from h36m_toolbox.skeletons import H36M_32
-from h36m_toolbox.synthetic_motion import Motion, poses_in_camera, synthetic_motion
+from h36m_toolbox.synthetic.motion import Motion, poses_in_camera, synthetic_motion
 
 FRAMES = 250
 RECORDINGS = [Recording(SUBJECTS[i % len(SUBJECTS)], action, 1 + i % 2) for i, action in enumerate(ACTIONS)]

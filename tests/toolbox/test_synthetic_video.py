@@ -14,9 +14,9 @@ from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.sequences import CAMERA_IDS, Recording, sequences
 from h36m_toolbox.skeletons import H36M_17, H36M_32
-from h36m_toolbox.synthetic_motion import poses_in_camera, synthetic_motion
-from h36m_toolbox.synthetic_room import room_image
-from h36m_toolbox.synthetic_video import (
+from h36m_toolbox.synthetic.motion import poses_in_camera, synthetic_motion
+from h36m_toolbox.synthetic.room import room_image
+from h36m_toolbox.synthetic.video import (
     BarCode,
     draw_bar_code,
     read_bar_code,

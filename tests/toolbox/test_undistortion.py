@@ -9,12 +9,12 @@ import pytest
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frame_manifests import read_manifest
-from h36m_toolbox.frame_stores import WHOLE_FRAMES, FrameStore, open_frames
-from h36m_toolbox.frames import Recipe, extract_frames
+from h36m_toolbox.frames.extraction import Recipe, extract_frames
+from h36m_toolbox.frames.manifests import read_manifest
+from h36m_toolbox.frames.stores import WHOLE_FRAMES, FrameStore, open_frames
+from h36m_toolbox.frames.undistortion import undistort_map, undistorted
 from h36m_toolbox.sequences import Recording, Sequence
-from h36m_toolbox.synthetic_video import encode_video
-from h36m_toolbox.undistortion import undistort_map, undistorted
+from h36m_toolbox.synthetic.video import encode_video
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")
 STORE = FrameStore("h36m-fetch", undistorted=True)

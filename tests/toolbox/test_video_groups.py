@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from h36m_toolbox import video_groups
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.frames import video_groups
+from h36m_toolbox.frames.video_groups import chosen_frames
+from h36m_toolbox.frames.videos import decoded_frames
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.synthetic_video import BarCode, draw_bar_code, read_bar_code
-from h36m_toolbox.video_groups import chosen_frames
-from h36m_toolbox.videos import decoded_frames
+from h36m_toolbox.synthetic.video import BarCode, draw_bar_code, read_bar_code
 
 VIEW = Sequence("S1", "Walking", 1, "54138969")
 FRAMES, GROUP = 90, 12

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h36m_toolbox.detections import read_sequence_detections
+from h36m_toolbox.detections.bundles import read_sequence_detections
 from h36m_toolbox.sequences import CAMERA_IDS
 from h36m_toolbox.videopose3d import ScreenCamera, screen_camera, screen_normalised, screen_to_pixels
 

@@ -10,12 +10,12 @@ import pytest
 from synthetic_data import WritesAFile, digests
 
 from h36m_toolbox import RawArchive
-from h36m_toolbox.archive import Kind
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.formats.videopose3d import read_positions_3d, write_videopose3d
+from h36m_toolbox.raw.archive import Kind
 from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS, Recording
 from h36m_toolbox.skeletons import H36M_17
 from h36m_toolbox.videopose3d import read_positions_2d
-from h36m_toolbox.videopose3d_format import read_positions_3d, write_videopose3d
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from h36m_toolbox.crops import squared_boxes
-from h36m_toolbox.multiview_format import CAMERA_DTYPE
-from h36m_toolbox.view_crops import (
+from h36m_toolbox.formats.multiview import CAMERA_DTYPE
+from h36m_toolbox.frames.crops import squared_boxes
+from h36m_toolbox.views.crops import (
     cut,
     erased,
     intrinsics_of_cut,
@@ -19,7 +19,7 @@ from h36m_toolbox.view_crops import (
     resized,
     scaled_boxes,
 )
-from h36m_toolbox.view_samples import person_view
+from h36m_toolbox.views.samples import person_view
 
 GOLDENS = Path(__file__).parents[1] / "data" / "volumetric"
 

@@ -1,0 +1,1 @@
+"""Predictions of anybody's, read, checked and scored."""

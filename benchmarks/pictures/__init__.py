@@ -1,0 +1,1 @@
+"""Poses as pictures: PNG, GIF, MP4, Rerun recordings."""

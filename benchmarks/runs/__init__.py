@@ -1,0 +1,1 @@
+"""Runs of models, bench and training, each a folder of evidence."""

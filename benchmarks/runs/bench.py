@@ -1,0 +1,280 @@
+"""A benchmark run: a model's predictions on a split, scored under a protocol, in a folder of its own.
+
+`run_folders` says what is in that folder; a row in `RUNS/leaderboard.csv` goes with it.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from h36m_toolbox import __version__
+from h36m_toolbox.benchmarks.evaluator import check_joints
+from h36m_toolbox.benchmarks.matching import covered_rows
+from h36m_toolbox.benchmarks.narrowing import narrowed, protocol_of_name
+from h36m_toolbox.benchmarks.predictions import (
+    PREDICTION_COLUMN,
+    UNTRAINED,
+    Provenance,
+    prediction_schema,
+    row_name,
+    write_predictions,
+)
+from h36m_toolbox.benchmarks.protocols import Protocol
+from h36m_toolbox.benchmarks.runs.environments import present_environment
+from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
+from h36m_toolbox.benchmarks.runs.integral import bench_patches
+from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice, chosen_frames
+from h36m_toolbox.benchmarks.runs.poseformer import crop_model, crop_poses
+from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
+from h36m_toolbox.benchmarks.runs.volumetric import Progress, bench_views
+from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
+from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
+from h36m_toolbox.detections.bundles import bundled_skeleton, detections_path, match_detections, read_detections
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.labels import data_fingerprint, read_labels
+from h36m_toolbox.models import create_model, load_weights
+from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.patch_models import FromPatches
+from h36m_toolbox.models.registry import model_card
+from h36m_toolbox.models.view_models import FromViews
+from h36m_toolbox.pose_tables import KEYS, pose_column, row_keys
+from h36m_toolbox.sequences import SPLITS, TRAIN_SUBJECTS
+from h36m_toolbox.skeletons import Skeleton
+from h36m_toolbox.storage.files import sha256_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from h36m_toolbox.models.lifting import Lifting, Normaliser
+    from h36m_toolbox.models.processes import Processes
+
+_POSES_A_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What to run: a lifter on the 2D `detections` of DATA, or a model on its images; weights from a file or none.
+
+    `weights` None asks for random weights, and the row says so. `seed` fixes these. `test_subjects`, `actions` and
+    `every` narrow the protocol, which then has a name of its own.
+    """
+
+    model: str
+    data: Path
+    detections: str = ""  # "" for gt, or what a model that sees crops is published on
+    protocol: str = ""  # "" for that of the model's published figures, or a lifter's semgcn
+    weights: Path | None = None
+    split: str = "val"
+    device: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+    batch_size: int | None = None  # None: 4096 poses, or as many images as fit the device
+    seed: int = 0
+    test_subjects: tuple[str, ...] = ()  # of the split; () for all of them
+    actions: tuple[str, ...] = ()
+    every: int = 1
+    resume: bool = False  # keep a finished run of the same request
+    files: ViewFiles = field(default_factory=ViewFiles)  # of a model that sees images
+    arguments: tuple[str, ...] = ()  # of the command line, for the run's environment
+    flip: bool = False  # average with the mirrored input
+    ensemble: tuple[Path, ...] = ()  # weights of more models, whose poses are averaged
+
+    @property
+    def scored_under(self) -> Protocol:
+        """The protocol, narrowed to what was asked for."""
+        strangers = [subject for subject in self.test_subjects if subject not in SPLITS[self.split]]
+        if strangers:
+            raise H36MError(
+                f"{', '.join(strangers)}: not of the {self.split} split, which has {', '.join(SPLITS[self.split])}"
+            )
+        subjects = self.test_subjects or (() if self.split == "val" else SPLITS[self.split])
+        contract = model_card(self.model).contract(**self.options)
+        own = contract.protocol if isinstance(contract, FromViews | FromCrops | FromPatches) else "semgcn"
+        return narrowed(protocol_of_name(self.protocol or own), subjects, self.actions, self.every)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether less than the split is asked for."""
+        return bool(self.test_subjects or self.actions or self.every > 1)
+
+
+def bench(
+    request: BenchRequest, runs: Path, processes: Processes | None = None, progress: Progress | None = None
+) -> Recorded | None:
+    """Run a model on the frames that the protocol scores, write its predictions, and score them from the file.
+
+    A model that takes hours tells `progress` how many poses of all this process has finished.
+    With `resume` a finished run of the same request is kept, and its row added where it is missing. Where several
+    `processes` share the frames, the first writes and has the result; the others return None. Raises H36MError for
+    missing labels or detections, weights that do not fit, joints that the protocol scores but the model does not
+    predict, predictions that are not finite, and a broken leaderboard; nothing is written then.
+    """
+    contract = model_card(request.model).contract(**request.options)
+    own = contract.detections if isinstance(contract, FromCrops) else "gt"
+    request = replace(request, detections=request.detections or own)
+    if isinstance(contract, FromPatches):
+        return bench_patches(request, contract, runs, processes)
+    if request.ensemble or (request.flip and not isinstance(contract, FromCrops)):  # crops are flipped as they are
+        raise H36MError(
+            f"model {request.model} is benched without flip test and ensemble; leave --flip, --ensemble out"
+        )
+    if isinstance(contract, FromViews):
+        return bench_views(request, contract, runs, processes, progress)
+    from h36m_toolbox.models.processes import ALONE
+
+    processes = processes or ALONE
+    protocol = request.scored_under
+    check_joints(f"model {request.model}", contract.output_joints, protocol)
+    leaderboard = runs / LEADERBOARD_NAME
+    if leaderboard.exists():
+        read_leaderboard(leaderboard)  # one that takes no row is refused before the work, not after it
+    labels = read_labels(request.data, request.split, ["joints_3d_camera"])
+    scored = labels.take(covered_rows(labels, row_keys(labels), protocol))
+    if not len(scored):
+        raise H36MError(f"{request.data}: no labels of the {request.split} split that protocol {protocol.name} scores")
+    identity = _identity(request, protocol)
+    if request.resume:
+        kept = processes.from_first(str(finished_run(runs, identity) or "") if processes.is_first else None)
+        if kept:
+            return kept_run(Path(kept), request.split, labels, protocol) if processes.is_first else None
+    if isinstance(contract, FromCrops):
+        model = crop_model(request)
+        ran = crop_poses(model, contract, scored, request, processes, progress)
+    else:
+        model, normaliser = _model(request, contract)
+        ran = _predict(model, normaliser, contract, scored, request, processes)
+    if ran is None:
+        return None
+    predicted, seconds = ran
+    _check_finite(predicted, scored, request)
+    provenance = _provenance(request, protocol, model, seconds, len(scored))
+    with new_run(runs, f"{request.model}-{request.detections}-{protocol.name}") as folder:
+        table = _prediction_table(scored, predicted, contract.output_joints)
+        write_predictions(folder / PREDICTIONS_NAME, table, provenance)
+        environment = present_environment(provenance.device, request.arguments, request.data, identity)
+        return recorded(folder, runs, request.split, labels, protocol, environment)
+
+
+def _identity(request: BenchRequest, protocol: Protocol) -> dict[str, Any]:
+    """What decides the predictions and their score: a finished run of the same need not be run again."""
+    from h36m_toolbox.models.devices import device_label, device_named
+
+    bundled_skeleton(request.data, request.detections)  # refuses a name that DATA has not
+    return {
+        "model": request.model,
+        "options": request.options,
+        "weights_sha256": _weights_sha256(request),
+        "seed": request.seed,
+        "detections": request.detections,
+        "detections_sha256": sha256_of(detections_path(request.data, request.detections)),
+        "data_fingerprint": data_fingerprint(request.data, request.split),
+        "split": request.split,
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "device": device_label(device_named(request.device)),
+        "h36m_version": __version__,
+    }
+
+
+def _weights_sha256(request: BenchRequest) -> str:
+    if request.weights is None:
+        return UNTRAINED
+    if not request.weights.is_file():
+        raise H36MError(f"{request.weights}: cannot be read, there is no such file; see `h36m models` for weights")
+    return sha256_of(request.weights)
+
+
+def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest) -> None:
+    wrong = ~np.isfinite(predicted).all(axis=(1, 2))
+    if wrong.any():
+        raise H36MError(
+            f"model {request.model} with {request.weights or 'random weights'} on detections {request.detections} "
+            f"predicts NaN or infinite numbers for {wrong.sum()} of {len(scored)} poses, the first is "
+            f"{row_name(scored, int(wrong.argmax()))}; look for such numbers in the weights and the detections"
+        )
+
+
+def _model(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normaliser]:
+    """The network with its weights, and its units: the checkpoint's, or those of the training set."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.seed)
+        model = create_model(request.model, **request.options)
+    saved = load_weights(model, request.weights).normaliser if request.weights else {}
+
+    def training() -> tuple[pa.Table, np.ndarray]:
+        return chosen_frames(request.data, FrameChoice(TRAIN_SUBJECTS), request.detections, contract.input_joints)
+
+    return model, contract.normaliser(training, saved)
+
+
+def _predict(
+    model: nn.Module,
+    normaliser: Normaliser,
+    contract: Lifting,
+    scored: pa.Table,
+    request: BenchRequest,
+    processes: Processes,
+) -> tuple[np.ndarray, float] | None:
+    """Poses (rows, joints, 3), mm, and the seconds that the network took; None but on the first process."""
+    from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.lifting import predict
+
+    mine = scored.slice(*_start_and_length(processes.share(len(scored))))
+    detections = read_detections(request.data, request.detections)
+    pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
+    inputs = normaliser.inputs(mine, pixels)
+    start = time.perf_counter()
+    outputs = predict(model, inputs, device_named(request.device), request.batch_size or _POSES_A_BATCH)
+    outputs = processes.gathered(outputs)
+    seconds = time.perf_counter() - start
+    if outputs.shape[1:] != (len(contract.output_joints), 3):
+        raise H36MError(
+            f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
+            f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
+        )
+    return (normaliser.poses_mm(outputs), seconds) if processes.is_first else None
+
+
+def _start_and_length(rows: slice) -> tuple[int, int]:
+    return rows.start, rows.stop - rows.start
+
+
+def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleton) -> pa.Table:
+    schema = prediction_schema(skeleton)
+    column = pose_column(predicted, schema.field(PREDICTION_COLUMN).type)
+    return pa.table([*(scored.column(key) for key in KEYS), column], schema=schema)
+
+
+def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, seconds: float, poses: int) -> Provenance:
+    import torch
+
+    from h36m_toolbox.models.devices import device_label, device_named
+
+    return Provenance(
+        model=request.model,
+        options=request.options,
+        weights_sha256=_weights_sha256(request),
+        detections=request.detections,
+        detections_sha256=sha256_of(detections_path(request.data, request.detections)),
+        data_fingerprint=data_fingerprint(request.data, request.split),
+        protocol=protocol.name,
+        h36m_version=__version__,
+        torch_version=torch.__version__,
+        numpy_version=np.__version__,
+        python_version=platform.python_version(),
+        device=device_label(device_named(request.device)),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(seconds, 4),
+        poses_per_s=round(poses / max(seconds, 1e-9), 1),
+        root="relative",
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )

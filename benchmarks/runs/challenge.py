@@ -1,0 +1,146 @@
+"""The ECCV 2018 challenge: a model of patches on a set of CHALL_H80K, scored as its authors did, and the submission.
+
+`<part>_Prediction.JSON` in the submission's form, `scores.json` where the poses are known.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from h36m_toolbox import __version__
+from h36m_toolbox.benchmarks.evaluator import evaluate_poses
+from h36m_toolbox.benchmarks.integral_scores import integral_scores
+from h36m_toolbox.benchmarks.protocols import CHALLENGE_2018
+from h36m_toolbox.benchmarks.runs.integral import created_models, described_options, joined_sha256
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.patch_models import FromPatches
+from h36m_toolbox.models.registry import model_card
+from h36m_toolbox.pose_datasets.challenge import (
+    challenge_images,
+    fitted_similarity,
+    posed_people,
+    read_challenge_poses,
+    read_keypoints,
+    scaled_to_bones,
+    seen_people,
+    whole_images,
+)
+from h36m_toolbox.pose_datasets.patches import cut_patch
+from h36m_toolbox.pose_datasets.people import People, read_image
+from h36m_toolbox.pose_datasets.submissions import write_pose_csvs, write_submission
+from h36m_toolbox.skeletons import H36M_17, INTEGRAL_18
+from h36m_toolbox.storage.files import folder_written_whole
+
+if TYPE_CHECKING:
+    from h36m_toolbox.benchmarks.runs.bench import BenchRequest
+
+SCORES_NAME = "scores.json"
+_READERS = 4  # threads that decode and cut
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class ChallengeScores:
+    """What a set of known poses says of a model; errors in mm. `figures` are the program's own, by name."""
+
+    model: str
+    options: dict[str, Any]
+    weights_sha256: str
+    part: str
+    images: int
+    boxes: str
+    protocol: str
+    mpjpe_mm: float
+    aligned_mm: float
+    figures: dict[str, float]
+    h36m_version: str = __version__
+
+    def summary(self) -> str:
+        """Two lines for a reader."""
+        return (
+            f"{self.model} on CHALL_H80K {self.part}, {self.images} images, {self.boxes}\n"
+            f"{self.protocol}: 17j {self.mpjpe_mm:.2f} mm, after rotation and translation {self.aligned_mm:.2f} mm"
+        )
+
+
+def run_challenge(
+    request: BenchRequest, part: str, keypoints: Path | None, out: Path, csvs: bool = False
+) -> ChallengeScores | None:
+    """Run a model on a set of `request.data`, the folder of CHALL_H80K, and write the files into `out`.
+
+    `keypoints` is a file of 2D joints as `read_keypoints` takes it; boxes come from it, and in Train and Val from the
+    true poses that are placed by it, as officially. None: one box for all, the whole image. `csvs` also writes `POSE`.
+    Scores are None for Test. Raises H36MError for missing or damaged files and for depths that are no pixels; nothing
+    is written then.
+    """
+    contract = model_card(request.model).contract(**request.options)
+    if not isinstance(contract, FromPatches) or contract.patch.depth_mm is not None:
+        raise H36MError(
+            f"model {request.model} with options {request.options}: the challenge needs depths in pixels; use "
+            "integral or integral-direct with depth_in=image"
+        )
+    images = challenge_images(request.data, part)
+    poses = None if part == "Test" else read_challenge_poses(request.data, part)
+    if poses is not None and len(poses) != len(images):
+        raise H36MError(f"{request.data / part}: {len(images)} images and {len(poses)} poses; unpack the archive again")
+    people, boxes = _people(images, poses, keypoints, contract)
+    found = scaled_to_bones(_predicted(request, contract, people))
+    if not np.isfinite(found).all():
+        raise H36MError(f"model {request.model} predicts NaN or infinite numbers; look for such numbers in the weights")
+    scores = None if poses is None else _scores(request, part, boxes, found, poses)
+    with folder_written_whole(out) as folder:
+        relative = found[:, : len(H36M_17)]
+        write_submission(folder / f"{part}_Prediction.JSON", relative)
+        if csvs:
+            write_pose_csvs(folder / "POSE", relative)
+        if scores:
+            (folder / SCORES_NAME).write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
+    return scores
+
+
+def _people(
+    images: tuple[Path, ...], poses: np.ndarray | None, keypoints: Path | None, contract: FromPatches
+) -> tuple[People, str]:
+    aspect = contract.patch.aspect
+    if keypoints is None:
+        return whole_images(images, aspect), "whole images"
+    seen = read_keypoints(keypoints, len(images))
+    if poses is None:
+        return seen_people(images, seen, aspect), "boxes around 2D joints"
+    people = posed_people(images, poses, fitted_similarity(poses, seen), aspect)
+    return people, "boxes around the true pose, placed by 2D joints"
+
+
+def _predicted(request: BenchRequest, contract: FromPatches, people: People) -> np.ndarray:
+    from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
+
+    device = device_named(request.device)
+    models = [model.to(device).eval() for model in created_models(request, contract)]
+
+    def load(place: int) -> np.ndarray:
+        return cut_patch(read_image(people.images[place]), people.boxes[place], contract.patch)
+
+    predict = patch_predictor(models, contract, request.flip)
+    return predict_patches(predict, load, len(people), device, request.batch_size or _BATCH, _READERS)
+
+
+def _scores(request: BenchRequest, part: str, boxes: str, found: np.ndarray, true: np.ndarray) -> ChallengeScores:
+    figures = evaluate_poses(found, true, INTEGRAL_18, INTEGRAL_18, CHALLENGE_2018)
+    return ChallengeScores(
+        model=request.model,
+        options=described_options(request),
+        weights_sha256=joined_sha256(request),
+        part=part,
+        images=len(found),
+        boxes=boxes,
+        protocol=CHALLENGE_2018.name,
+        mpjpe_mm=figures.mpjpe,
+        aligned_mm=figures.p_mpjpe,
+        figures={name: float(values.mean()) for name, values in integral_scores(found, true, challenge=True).items()},
+    )

@@ -1,0 +1,266 @@
+"""A benchmark run of a model that sees a person's patch: as `runs`, with the program's own 16 figures beside it.
+
+The patch and its way back to the camera take the true pelvis, as officially: what is scored is the pose relative to it,
+of known size. A model whose depths are pixels, as the challenge's, is scaled to the challenge's bones instead.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from h36m_toolbox import __version__
+from h36m_toolbox.benchmarks.evaluator import check_joints
+from h36m_toolbox.benchmarks.integral_scores import integral_scores
+from h36m_toolbox.benchmarks.matching import covered_rows
+from h36m_toolbox.benchmarks.predictions import (
+    PREDICTION_COLUMN,
+    UNTRAINED,
+    Provenance,
+    prediction_schema,
+    write_predictions,
+)
+from h36m_toolbox.benchmarks.runs.environments import present_environment
+from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
+from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
+from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
+from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.frames.stores import Frames, open_frames
+from h36m_toolbox.labels import data_fingerprint, read_labels
+from h36m_toolbox.models import create_model, load_weights
+from h36m_toolbox.models.patch_models import FromPatches
+from h36m_toolbox.pose_datasets.challenge import scaled_to_bones
+from h36m_toolbox.pose_datasets.human36m import FilmedPoses, filmed_poses, joined_poses
+from h36m_toolbox.pose_datasets.patches import Patch, cut_patch, in_camera, in_image
+from h36m_toolbox.pose_tables import keyed_table, pose_array, row_keys, sequence_of_code
+from h36m_toolbox.sequences import Sequence
+from h36m_toolbox.storage.files import sha256_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from h36m_toolbox.benchmarks.runs.bench import BenchRequest
+    from h36m_toolbox.models.processes import Processes
+
+SCORES_NAME = "integral_scores.json"
+_BOXES = "true-box"  # what the run takes in place of 2D detections
+_OPEN = 8  # sequences whose frames are known at a time
+_READERS = 4  # threads that decode and cut
+_ON_CPU, _ON_GPU = 8, 64  # patches a batch
+
+
+def bench_patches(
+    request: BenchRequest, contract: FromPatches, runs: Path, processes: Processes | None = None
+) -> Recorded | None:
+    """As `runs.bench`, for a model that sees patches: on every frame of the split that the protocol scores.
+
+    With `request.flip` and `request.ensemble` the poses are those of `models.test_time`. Raises H36MError, with the
+    command that makes them, for missing labels and frames.
+    """
+    from h36m_toolbox.models.processes import ALONE
+
+    processes = processes or ALONE
+    if request.detections != "gt":
+        raise H36MError(f"model {request.model} sees images and takes no 2D detections; leave {request.detections} out")
+    if request.ensemble and request.weights is None:
+        raise H36MError("an ensemble needs weights of its first model too; give --weights FILE besides --ensemble")
+    protocol = request.scored_under
+    check_joints(f"model {request.model}", contract.output_joints, protocol)
+    if (runs / LEADERBOARD_NAME).exists():
+        read_leaderboard(runs / LEADERBOARD_NAME)
+    labels = read_labels(request.data, request.split, ["joints_3d_camera"])
+    scored = labels.take(covered_rows(labels, row_keys(labels), protocol))
+    if not len(scored):
+        raise H36MError(f"{request.data}: no labels of the {request.split} split that protocol {protocol.name} scores")
+    identity = _identity(request)
+    if request.resume:
+        found = processes.from_first(str(finished_run(runs, identity) or "") if processes.is_first else None)
+        if found:
+            return kept_run(Path(found), request.split, labels, protocol) if processes.is_first else None
+    ran = _predicted(request, contract, scored, processes)
+    if ran is None:
+        return None
+    provenance = _provenance(request, contract, ran)
+    with new_run(runs, f"{request.model}-{protocol.name}") as folder:
+        table = keyed_table(row_keys(scored), {PREDICTION_COLUMN: ran.poses}, prediction_schema(contract.output_joints))
+        write_predictions(folder / PREDICTIONS_NAME, table, provenance)
+        scores = {name: float(values.mean()) for name, values in integral_scores(ran.poses, ran.true).items()}
+        (folder / SCORES_NAME).write_text(json.dumps(scores, indent=1) + "\n", encoding="ascii")
+        environment = present_environment(provenance.device, request.arguments, request.data, identity)
+        return recorded(folder, runs, request.split, labels, protocol, environment)
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single ==
+class PatchSamples:
+    """Rows of a label table as people in frames; images are read when they are asked for."""
+
+    data: Path
+    keys: np.ndarray  # (n,) pose_tables.row_keys
+    filmed: FilmedPoses
+    boxes: np.ndarray  # (n, 4)
+    frames: Callable[[Sequence], Frames]  # of a sequence
+
+    def load(self, place: int, contract: FromPatches) -> np.ndarray:
+        """A sample's patch, uint8, red green blue; H36MError where DATA has no such frame."""
+        code, frame = int(self.keys[place] >> 32), int(self.keys[place] & 0xFFFFFFFF)
+        image = self.frames(sequence_of_code(code)).image(frame)
+        return cut_patch(image, self.boxes[place], contract.patch)
+
+    def in_camera(self, poses: np.ndarray, contract: FromPatches) -> np.ndarray:
+        """Poses (n, 18, 3) in patch pixels, mm: in the camera frame, or relative to the root where depths are px."""
+        if contract.patch.depth_mm is None:
+            return scaled_to_bones(poses)
+        seen = in_image(poses, self.boxes, contract.patch)
+        return in_camera(seen, self.filmed.focal, self.filmed.principal, self.filmed.roots[:, 2])
+
+
+def patch_samples(data: Path, scored: pa.Table, patch: Patch) -> PatchSamples:
+    """The people of rows of a label table with `joints_3d_camera`, each in a box of a patch's shape.
+
+    A window around the true pelvis, as deep as wide; or, where depths are pixels, the box around the true joints, which
+    is what such models were trained on.
+    """
+    keys, poses = row_keys(scored), pose_array(scored, "joints_3d_camera")
+    parts = []
+    for code in np.unique(keys >> 32):
+        sequence = sequence_of_code(int(code))
+        parts.append((np.flatnonzero(keys >> 32 == code), h36m_camera(sequence.subject, sequence.camera)))
+    order = np.concatenate([rows for rows, _ in parts])
+    filmed = joined_poses([filmed_poses(poses[rows], camera) for rows, camera in parts])
+    filmed = filmed.of(np.argsort(order))
+    frames = lru_cache(maxsize=_OPEN)(partial(open_frames, data))
+    deep = patch.depth_mm
+    boxes = (
+        filmed.tight_boxes(patch.aspect) if deep is None else filmed.window_boxes(np.array([deep, deep / patch.aspect]))
+    )
+    return PatchSamples(data, keys, filmed, boxes, frames)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ran:
+    poses: np.ndarray  # (rows, joints, 3), mm
+    true: np.ndarray  # (rows, joints, 3), mm, camera frame
+    seconds: float
+    parameters: int
+
+
+def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, processes: Processes) -> _Ran | None:
+    """Poses of all rows; None but on the first process."""
+    from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
+
+    device = device_named(request.device)
+    models = [model.to(device).eval() for model in created_models(request, contract)]
+    samples, share = patch_samples(request.data, scored, contract.patch), processes.share(len(scored))
+    batch_size = request.batch_size or (_ON_GPU if device.startswith("cuda") else _ON_CPU)
+    start = time.perf_counter()
+    found = predict_patches(
+        patch_predictor(models, contract, request.flip),
+        lambda place: samples.load(share.start + place, contract),
+        share.stop - share.start,
+        device,
+        batch_size,
+        _READERS,
+    )
+    found = processes.gathered(found)
+    seconds = time.perf_counter() - start
+    if not processes.is_first:
+        return None
+    poses = samples.in_camera(found, contract)
+    wrong = ~np.isfinite(poses).all(axis=(1, 2))
+    if wrong.any():
+        raise H36MError(
+            f"model {request.model} with {request.weights or 'random weights'} predicts NaN or infinite numbers for "
+            f"{wrong.sum()} of {len(poses)} poses; look for such numbers in the weights"
+        )
+    parameters = sum(parameter.numel() for model in models for parameter in model.parameters())
+    return _Ran(poses, samples.filmed.camera, seconds, parameters)
+
+
+def created_models(request: BenchRequest, contract: FromPatches) -> list[nn.Module]:
+    """The models of a request on the CPU: that of its weights, or a random one, and those of its ensemble."""
+    import torch
+
+    files = [request.weights, *request.ensemble]
+    models = []
+    for path in files:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(request.seed)
+            start = {} if path else contract.untrained
+            model = create_model(request.model, **{**start, **request.options})
+        if path:
+            load_weights(model, path)
+        models.append(model)
+    return models
+
+
+def joined_sha256(request: BenchRequest) -> str:
+    """The hash of the weights; of an ensemble, all hashes joined by plus signs."""
+    if request.weights is None:
+        return UNTRAINED
+    for path in (request.weights, *request.ensemble):
+        if not path.is_file():
+            raise H36MError(f"{path}: cannot be read, there is no such file; see `h36m models` for weights")
+    return "+".join(sha256_of(path) for path in (request.weights, *request.ensemble))
+
+
+def described_options(request: BenchRequest) -> dict[str, Any]:
+    """The model's options and what was averaged at test time: a row of the leaderboard shows both."""
+    flip = {"flip_test": True} if request.flip else {}
+    return request.options | flip | ({"ensemble": 1 + len(request.ensemble)} if request.ensemble else {})
+
+
+def _identity(request: BenchRequest) -> dict[str, Any]:
+    from h36m_toolbox.models.devices import device_label, device_named
+
+    protocol = request.scored_under
+    return {
+        "model": request.model,
+        "options": described_options(request),
+        "weights_sha256": joined_sha256(request),
+        "seed": request.seed,
+        "detections": _BOXES,
+        "data_fingerprint": data_fingerprint(request.data, request.split),
+        "split": request.split,
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "device": device_label(device_named(request.device)),
+        "h36m_version": __version__,
+    }
+
+
+def _provenance(request: BenchRequest, contract: FromPatches, ran: _Ran) -> Provenance:
+    import torch
+
+    from h36m_toolbox.models.devices import device_label, device_named
+
+    return Provenance(
+        model=request.model,
+        options=described_options(request),
+        weights_sha256=joined_sha256(request),
+        detections=_BOXES,
+        detections_sha256="",
+        data_fingerprint=data_fingerprint(request.data, request.split),
+        protocol=request.scored_under.name,
+        h36m_version=__version__,
+        torch_version=torch.__version__,
+        numpy_version=np.__version__,
+        python_version=platform.python_version(),
+        device=device_label(device_named(request.device)),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(ran.seconds, 4),
+        poses_per_s=round(len(ran.poses) / max(ran.seconds, 1e-9), 1),
+        root="relative" if contract.patch.depth_mm is None else "absolute",
+        parameters=ran.parameters,
+    )

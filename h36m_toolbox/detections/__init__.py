@@ -1,0 +1,1 @@
+"""2D detections of anybody's, bundled into one table each."""

@@ -1,0 +1,1 @@
+"""What is there, missing, damaged or known to be bad."""

@@ -1,0 +1,1 @@
+"""Videos to frames, loose or packed, whole, undistorted or cropped; and the one reader of them."""

@@ -1,0 +1,1 @@
+"""Where the pelvis is: triangulated, predicted, or from an official results pickle."""

@@ -1,0 +1,1 @@
+"""A synthetic Human3.6M in the original's own formats."""
