@@ -63,6 +63,7 @@ def column_metadata(schema: pa.Schema) -> dict[str, str]:
     fields = [pose_field(schema, field.name) for field in schema if b"joints" in (field.metadata or {})]
     columns = {
         field.name: {"joints": field.skeleton.joints, "unit": field.unit, "coordinate_frame": field.frame}
+        | ({"without_pose": "NaN"} if field.may_lack else {})
         for field in fields
     }
     return {"columns": json.dumps(columns)}

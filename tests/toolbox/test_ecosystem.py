@@ -85,7 +85,7 @@ COLUMNS = {
         "joints_2d": in_h36m_17("px", "image"),
         "joints_3d_world": in_h36m_17("mm", "world"),
         "joints_3d_camera": in_h36m_17("mm", "camera"),
-        "joints_3d_universal": in_h36m_17("mm", "universal camera"),
+        "joints_3d_universal": {**in_h36m_17("mm", "universal camera"), "without_pose": "NaN"},
     },
     "detections/cpn.parquet": {"joints_2d": in_h36m_17("px", "image")},
     "detections/sh.parquet": {"joints_2d": {**in_h36m_17("px", "image"), "joints": list(SH_16.joints)}},
