@@ -9,6 +9,7 @@ so memory beyond inputs and result stays flat.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ AUC_THRESHOLDS_MM = tuple(AUC_STEP_MM * step for step in range(AUC_STEPS + 1))  
 
 Bones = tuple[tuple[int, int], ...]  # (parent, child) joint indices
 _Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_WORTH_A_THREAD = 8  # blocks
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -206,7 +208,7 @@ def _thresholds_above(errors: np.ndarray) -> np.ndarray:
 
 def _aligned_mpjpe(predicted: np.ndarray, target: np.ndarray, with_scale: bool) -> np.ndarray:
     def measure(p: np.ndarray, t: np.ndarray) -> np.ndarray:
-        source, goal = centred(p), centred(t)
+        source, goal = centred(p, in_place=True), centred(t, in_place=True)
         return aligned_errors(source, goal, fitted(source, goal), with_scale).mean(axis=0)
 
     return _fit_by_blocks(measure, predicted, target)
@@ -258,10 +260,22 @@ def _by_blocks(measure: _Measure, predicted: np.ndarray, target: np.ndarray) -> 
     flat_predicted, flat_target = predicted.reshape(-1, *pose), target.reshape(-1, *pose)
     starts = range(0, max(len(flat_predicted), 1), BLOCK)
 
-    def work(start: int) -> np.ndarray:
-        rows = slice(start, start + BLOCK)
-        with np.errstate(invalid="ignore", over="ignore"):
-            return measure(as_block(flat_predicted[rows]), as_block(flat_target[rows])).astype(predicted.dtype).T
+    def work(starts: range) -> list[np.ndarray]:
+        # the same memory for every block: new memory costs as much as the arithmetic
+        scratch = np.empty((2, 3, pose[0], min(BLOCK, len(flat_predicted))))
+        values = []
+        for start in starts:
+            rows = slice(start, start + BLOCK)
+            blocks = as_block(flat_predicted[rows], scratch[0]), as_block(flat_target[rows], scratch[1])
+            with np.errstate(invalid="ignore", over="ignore"):
+                values.append(measure(*blocks).astype(predicted.dtype).T)
+        return values
 
-    values = np.concatenate([work(start) for start in starts])
+    half = (len(starts) + 1) // 2  # numpy lets a second thread work meanwhile; a third gains nothing
+    if len(starts) < _WORTH_A_THREAD:
+        values = np.concatenate(work(starts))
+    else:
+        with ThreadPoolExecutor(2) as threads:
+            parts = threads.map(work, (starts[:half], starts[half:]))
+            values = np.concatenate([value for part in parts for value in part])
     return values.reshape((*leading, *values.shape[1:]))[()]

@@ -39,9 +39,13 @@ class Fit:
     scale: np.ndarray  # (n,)
 
 
-def as_block(poses: np.ndarray) -> np.ndarray:
-    """Poses (n, joints, 3) of any dtype as a float64 block (3, joints, n)."""
-    return np.ascontiguousarray(poses.transpose(2, 1, 0), np.float64)
+def as_block(poses: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Poses (n, joints, 3) of any dtype as a float64 block (3, joints, n), in the first n columns of `out` if given."""
+    if out is None:
+        return np.ascontiguousarray(poses.transpose(2, 1, 0), np.float64)
+    block = out[..., : len(poses)]
+    np.copyto(block, poses.transpose(2, 1, 0))
+    return block
 
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
@@ -50,10 +54,10 @@ def lengths(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(squared, out=squared)
 
 
-def centred(block: np.ndarray) -> Centred:
-    """Poses (3, joints, n) about the mean of their joints."""
+def centred(block: np.ndarray, in_place: bool = False) -> Centred:
+    """Poses (3, joints, n) about the mean of their joints; `in_place` takes the block itself, which saves memory."""
     mean = block.mean(axis=1)
-    offsets = block - mean[:, None]
+    offsets = np.subtract(block, mean[:, None], out=block if in_place else None)
     return Centred(offsets, mean, np.einsum("ajn,ajn->n", offsets, offsets))
 
 
