@@ -518,6 +518,16 @@ def test_eval_prints_tables_and_writes_the_report_where_asked(
     assert set(before) == {*reports, "environment.json", "complete.json"}
 
 
+def test_eval_tells_pck_at_other_thresholds(synthetic_data: Path, predictions: Path, tmp_path: Path) -> None:
+    words = ("eval", predictions, "--data", synthetic_data, "--protocol", "semgcn")
+    said = done(*words, "--pck", "50,100", "--out", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["pck"]
+    assert all(f"| {point['threshold_mm']:g} | {point['percent']:.2f} |" in said for point in told)
+    assert [point["threshold_mm"] for point in told] == [50, 100]
+    assert h36m(*words, "--pck", "50,near").exit_code == 2
+    assert h36m(*words, "--pck", "-1").exit_code == 2
+
+
 def test_eval_refuses_what_cannot_be_scored(synthetic_data: Path, predictions: Path, tmp_path: Path) -> None:
     data = ("--data", synthetic_data)
     assert "no such file" in refused("eval", tmp_path / "none.parquet", *data)

@@ -40,12 +40,13 @@ def score_file(
     model: str = "",
     out: Path | None = None,
     arguments: tuple[str, ...] = (),
+    pck_thresholds_mm: tuple[float, ...] = (),
 ) -> Report:
     """Score any predictions file, or those of a run's folder, under a protocol on the labels of a split.
 
-    `statement` is what the user says of the file, `model` the label of its maker. With `out` also written there: the
-    files of a run, `run_folders`, with `arguments` as the command line that asked for it. Raises as
-    `prediction_files.converted` and `evaluate`; nothing is written then.
+    `statement` is what the user says of the file, `model` the label of its maker; PCK is also told at the thresholds.
+    With `out` also written there: the files of a run, `run_folders`, with `arguments` as the command line that asked
+    for it. Raises as `prediction_files.converted` and `evaluate`; nothing is written then.
     """
     protocol = protocol_of_split(protocol_name, split)
     labels = read_labels(data, split, ["joints_3d_camera"])
@@ -53,7 +54,7 @@ def score_file(
         ours,
         predictions,
     ):
-        report = evaluate(predictions, labels, protocol)
+        report = evaluate(predictions, labels, protocol, pck_thresholds_mm)
         if out:
             out.mkdir(parents=True, exist_ok=True)
             unseal(out)

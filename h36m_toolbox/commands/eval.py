@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from h36m_toolbox.commands.options import FILE, FOLDER, THERE, arguments_as_given
+from h36m_toolbox.commands.options import FILE, FOLDER, THERE, Numbers, arguments_as_given
 
 
 @click.command("eval")
@@ -23,6 +23,7 @@ from h36m_toolbox.commands.options import FILE, FOLDER, THERE, arguments_as_give
 @click.option("--labels", type=FILE, help="Multi-view label npy of a results pickle. Default: that of DATA.")
 @click.option("--as-stated", is_flag=True, help="Score even where unit, joints, axes or frame order look wrong.")
 @click.option("--model", default="", help="What to call the model. Default: the file's name.")
+@click.option("--pck", type=Numbers(), default=(), metavar="MM,...", help="PCK at these thresholds, too.")
 @click.option("--out", type=FOLDER, help="Write the report, and the predictions as ours, there.")
 @click.option("--runs", type=FOLDER, help="Keep it as a run: a folder in RUNS and a row in its leaderboard.")
 def command(
@@ -39,6 +40,7 @@ def command(
     labels: Path | None,
     as_stated: bool,
     model: str,
+    pck: tuple[float, ...],
     out: Path | None,
     runs: Path | None,
 ) -> None:
@@ -60,6 +62,8 @@ def command(
 
     facts = Facts(joints, unit or "", root or "", coordinates or "")
     statement = Statement(facts, frames, labels, subtract_root, as_stated)
+    if pck and (runs or protocol == "all"):
+        raise click.UsageError("--pck is for the report of one protocol; give it without --runs")
     if runs and (out or protocol == "all"):
         raise click.UsageError("--runs keeps the score under one protocol as a run; give it without --out")
     arguments = arguments_as_given()
@@ -72,7 +76,8 @@ def command(
         click.echo(score_under_all(predictions, data, split, statement, model, out).to_markdown())
         written = ["protocols.csv", "predictions.parquet"]
     else:
-        click.echo(score_file(predictions, data, protocol, split, statement, model, out, arguments).to_markdown())
+        report = score_file(predictions, data, protocol, split, statement, model, out, arguments, pck)
+        click.echo(report.to_markdown())
     if out:
         click.echo(f"wrote {', '.join(str(out / name) for name in written)}")
 

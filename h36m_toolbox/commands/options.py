@@ -32,6 +32,23 @@ class Words(click.ParamType):
         return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
 
 
+class Numbers(click.ParamType):
+    """A comma-separated list of positive numbers, such as 50,100."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(float(word) for word in value.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(0 < number < float("inf") for number in numbers):
+            self.fail(f"{value!r} is no list of positive numbers, such as 50,100", param, ctx)
+        return numbers
+
+
 class NamedFile(click.ParamType):
     """NAME=FILE, such as hrnet=detections.csv."""
 
