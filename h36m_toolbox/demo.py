@@ -6,6 +6,7 @@ from pathlib import Path
 
 # Enough to leave an untrained network far behind, in well under a minute on two cores.
 EPOCHS = {"semgcn": 12, "martinez": 12}
+LABEL_FORMATS = ("parquet", "toolbox", "poseformer", "multiview")
 
 
 def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
@@ -18,13 +19,14 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
         str(detections / name)
         for name in ("data_2d_h36m_cpn_ft_h36m_dbb.npz", "stacked_hourglass_fined_tuned_240.tar.gz")
     )
+    formats = [word for name in LABEL_FORMATS for word in ("--format", name)]
     commands: list[tuple[str, ...]] = [
         ("synth", raw, "--size", "demo", "--seed", str(seed), *many),
         ("extract", raw, "--out", data, *many),
         ("detections", raw, "--out", data, "--cpn", cpn, "--sh", sh),
-        ("labels", raw, "--out", data, "--format", "parquet", "--format", "toolbox", "--format", "poseformer", *many),
+        ("labels", raw, "--out", data, *formats, *many),
         ("stats", data, "--select", "all"),
-        ("pelvis", data, "--detections", "cpn"),
+        ("pelvis", data, "--detections", "sh"),
         ("synth", other, "--data-set", "mpi-inf-3dhp", "--seed", str(seed), *many),
         ("extract", other, "--out", data, *many),
         ("labels", other, "--out", data, "--format", "parquet", "--format", "lifting", *many),
@@ -52,10 +54,11 @@ def demo_tour(folder: Path) -> str:
         "data/labels/parquet": "the label table: train.parquet, val.parquet",
         "data/labels/toolbox": "h36m_train.pkl, h36m_validation.pkl of H36M-Toolbox",
         "data/labels/poseformer": "the same of Context-Aware PoseFormer",
+        "data/labels/multiview": "boxes and labels of learnable triangulation and ContextPose",
         "data/detections": "gt, cpn and sh detections, one table each",
         "data/stats": "limb lengths: mean_and_std_limb_length.h5, limb_lengths.csv",
         "data/mpi-inf-3dhp": "frames, label table and npz files of a second, smaller data set, MPI-INF-3DHP",
-        "data/pelvis": "pelvis positions triangulated from cpn: train.parquet, val.parquet",
+        "data/pelvis": "pelvis positions triangulated from sh: train.parquet, val.parquet",
         "runs": "checkpoints, predictions, reports",
         "runs/leaderboard.csv": "a row for every run",
     }

@@ -100,7 +100,7 @@ def read_samples(
         pairs = list(enumerate(seen))
         few = [instant for instant, cameras in pairs if len(cameras) < (1 if contract.views == "one" else 2)]
         if few:
-            first = f"{labels.recording(few[0])} frame {labels.frame(few[0])}"
+            first = _instant_name(labels, few[0])
             raise H36MError(
                 f"{labels.path}: {len(few)} instants are seen by fewer than two cameras, the first is {first}; a model "
                 "of several views needs two, make the labels with all cameras"
@@ -142,13 +142,17 @@ def base_points(data: Path, labels: MultiviewLabels, split: str, given: str | No
     place = order[np.minimum(np.searchsorted(keys, labels.keys, sorter=order), len(keys) - 1)]
     lacking = keys[place] != labels.keys
     if lacking.any():
-        first = int(lacking.argmax())
+        first = _instant_name(labels, int(lacking.argmax()))
         raise H36MError(
             f"{path}: has no pelvis for {lacking.sum()} of the {len(labels)} instants of {labels.path}, the first is "
-            f"{labels.recording(first)} frame {labels.frame(first)}; make estimates from complete detections with "
-            f"`h36m pelvis {data} --detections NAME`, or give an official results pickle with --pelvis"
+            f"{first}; make estimates from complete detections with `h36m pelvis {data} --detections NAME` (cpn lacks S11 Directions 2), or give an official results pickle with --pelvis"
         )
     return BasePoints(np.ascontiguousarray(points[place], np.float32), source, sha256_of(path))
+
+
+def _instant_name(labels: MultiviewLabels, instant: int) -> str:
+    recording = labels.recording(instant)
+    return f"{recording.subject}/{recording.stem} frame {labels.frame(instant)}"
 
 
 def limb_options(data: Path, contract: FromViews, files: ViewFiles) -> dict[str, dict[str, list[float]]]:

@@ -23,6 +23,7 @@ from h36m_toolbox.commands.options import FOLDER, Words, jobs_option, progress_b
 @click.option("--actions", type=Words(), help="Only these actions.")
 @click.option("--frames", type=click.IntRange(2), help="Poses a recording, instead of the size's own number.")
 @click.option("--videos/--no-videos", default=None, help="Film the figure.  [default: as the size says]")
+@click.option("--masks/--no-masks", default=None, help="Segment masks, for boxes.  [default: as the size says]")
 @click.option(
     "--data-set",
     type=click.Choice(("human3.6m", "mpi-inf-3dhp")),

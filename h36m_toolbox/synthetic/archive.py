@@ -32,6 +32,7 @@ from h36m_toolbox.synthetic.detections import (
     hourglass_tar,
     write_cpn,
 )
+from h36m_toolbox.synthetic.masks import write_synthetic_masks
 from h36m_toolbox.synthetic.motion import poses_in_camera, synthetic_motion
 from h36m_toolbox.synthetic.video import write_synthetic_video
 
@@ -50,6 +51,7 @@ class SyntheticPlan:
     frames: int | None = None
     videos: bool = True
     detections: bool = True
+    masks: bool = False
     seed: int = 0
 
     @property
@@ -80,7 +82,7 @@ class SyntheticReport:
 
 
 # Every action, so that no protocol finds one missing; short, so that filming takes half a minute on two cores.
-DEMO_PLAN = SyntheticPlan(subjects=("S1", "S5", "S9", "S11"), actions=ACTIONS, frames=12)
+DEMO_PLAN = SyntheticPlan(subjects=("S1", "S5", "S9", "S11"), actions=ACTIONS, frames=12, masks=True)
 
 
 def full_size_plan(detections: bool = False) -> SyntheticPlan:
@@ -112,7 +114,8 @@ def write_synthetic_archive(
 
     Below `root/S1/MyPoseFeatures`, CDF files, float32, 32 joints: `D3_Positions/<stem>.cdf` (world, mm), and by camera
     `D3_Positions_mono` (camera frame, mm), `D3_Positions_mono_universal` (camera frame, common bone lengths, mm),
-    `D2_Positions` (px, lens distortion included). `root/S1/Videos/<stem>.<camera>.mp4` where the plan wants videos.
+    `D2_Positions` (px, lens distortion included). `root/S1/Videos/<stem>.<camera>.mp4` where the plan wants videos,
+    `root/S1/MySegmentsMat/ground_truth_bb/<stem>.<camera>.mat` where it wants masks.
     `root/detections` holds CPN and stacked-hourglass detections of all four cameras where it wants detections; those of
     CPN are kept in memory until the end (300 MB at full size).
 
@@ -177,6 +180,7 @@ def _check(root: Path, plan: SyntheticPlan, jobs: int) -> None:
 def _write_recording(root: Path, plan: SyntheticPlan, recording: Recording) -> _Written:
     stem = recording.stem
     features, videos = root / recording.subject / "MyPoseFeatures", root / recording.subject / "Videos"
+    masks = root / recording.subject / "MySegmentsMat" / "ground_truth_bb"
     motion = synthetic_motion(recording, plan.pose_frames(recording), plan.seed)
     arrays = {features / "D3_Positions" / f"{stem}.cdf": motion.world}
     cpn, hourglass, films = [], [], []
@@ -196,6 +200,10 @@ def _write_recording(root: Path, plan: SyntheticPlan, recording: Recording) -> _
             if plan.videos:
                 films.append(videos / f"{name}.mp4")
                 write_synthetic_video(films[-1], view, motion, plan.video_frames(view))
+            if plan.masks:
+                films.append(masks / f"{name}.mat")
+                size = h36m_camera(view.subject, view.camera).size
+                write_synthetic_masks(films[-1], poses.image, plan.video_frames(view), size)
     for path, values in arrays.items():
         write_pose_cdf(path, values)
     return _Written((*arrays, *films), tuple(cpn), tuple(hourglass))
