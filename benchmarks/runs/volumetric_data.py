@@ -145,7 +145,8 @@ def base_points(data: Path, labels: MultiviewLabels, split: str, given: str | No
         first = _instant_name(labels, int(lacking.argmax()))
         raise H36MError(
             f"{path}: has no pelvis for {lacking.sum()} of the {len(labels)} instants of {labels.path}, the first is "
-            f"{first}; make estimates from complete detections with `h36m pelvis {data} --detections NAME` (cpn lacks S11 Directions 2), or give an official results pickle with --pelvis"
+            f"{first}; make estimates from complete detections with `h36m pelvis {data} --detections NAME` "
+            "(cpn lacks S11 Directions 2), or give an official results pickle with --pelvis"
         )
     return BasePoints(np.ascontiguousarray(points[place], np.float32), source, sha256_of(path))
 
