@@ -136,7 +136,7 @@ class Report:
         record["manifest"], record["expected"] = self.manifest.to_dict(), self.expected.to_dict()
         for group in _GROUPS:
             record[group] = [_flat(row) for row in getattr(self, group)]
-        return json.dumps(_null_for_nan(record), indent=2, allow_nan=False) + "\n"
+        return json.dumps(null_for_nan(record), indent=2, allow_nan=False) + "\n"
 
     def per_action_csv(self) -> str:
         """One line per action: action, frames and the figures at full precision, empty where not defined."""
@@ -228,11 +228,12 @@ def _flat(row: GroupRow) -> dict[str, Any]:
     return {"name": row.name, "frames": row.frames, **asdict(row.figures)}
 
 
-def _null_for_nan(value: Any) -> Any:
+def null_for_nan(value: Any) -> Any:
+    """The value with null in place of every number that is not finite, which JSON has not."""
     if isinstance(value, dict):
-        return {key: _null_for_nan(item) for key, item in value.items()}
+        return {key: null_for_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_null_for_nan(item) for item in value]
+        return [null_for_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

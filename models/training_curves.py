@@ -1,4 +1,4 @@
-"""A training run's log as pictures: curves.png, and events for TensorBoard where it is installed."""
+"""What a training run leaves beside its checkpoints: train.toml, curves.png, events for TensorBoard if installed."""
 
 from __future__ import annotations
 
@@ -55,3 +55,17 @@ def tensorboard_events(folder: Path) -> Callable[[tuple[EpochLog, ...]], None]:
                     writer.add_scalar(name, value, last.epoch)
 
     return write
+
+
+def run_watch(folder: Path, asked: str, tensorboard: bool) -> Callable[[tuple[EpochLog, ...]], None]:
+    """After each epoch: train.toml, which is `asked`, the curves, and the events if wanted, in a run's folder."""
+    events = tensorboard_events(folder / TENSORBOARD) if tensorboard else None
+
+    def watch(epochs: tuple[EpochLog, ...]) -> None:
+        with written_whole(folder / "train.toml") as path:
+            path.write_text(asked, encoding="utf-8")
+        draw_curves(folder / CURVES, epochs)
+        if events:
+            events(epochs)
+
+    return watch

@@ -5,23 +5,19 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from h36m_toolbox import __version__
 from h36m_toolbox.benchmarks.evaluator import check_joints
 from h36m_toolbox.benchmarks.matching import covered_rows
 from h36m_toolbox.benchmarks.narrowing import narrowed, protocol_of_name
 from h36m_toolbox.benchmarks.predictions import (
     PREDICTION_COLUMN,
-    UNTRAINED,
     Provenance,
     prediction_schema,
     row_name,
@@ -32,6 +28,7 @@ from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
 from h36m_toolbox.benchmarks.runs.integral import bench_patches
 from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice, chosen_frames
+from h36m_toolbox.benchmarks.runs.origins import identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.poseformer import crop_model, crop_poses
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.runs.volumetric import Progress, bench_views
@@ -39,7 +36,7 @@ from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
 from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
 from h36m_toolbox.detections.bundles import bundled_skeleton, detections_path, match_detections, read_detections
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.labels import data_fingerprint, read_labels
+from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.patch_models import FromPatches
@@ -163,32 +160,9 @@ def bench(
 
 
 def _identity(request: BenchRequest, protocol: Protocol) -> dict[str, Any]:
-    """What decides the predictions and their score: a finished run of the same need not be run again."""
-    from h36m_toolbox.models.devices import device_label, device_named
-
     bundled_skeleton(request.data, request.detections)  # refuses a name that DATA has not
-    return {
-        "model": request.model,
-        "options": request.options,
-        "weights_sha256": _weights_sha256(request),
-        "seed": request.seed,
-        "detections": request.detections,
-        "detections_sha256": sha256_of(detections_path(request.data, request.detections)),
-        "data_fingerprint": data_fingerprint(request.data, request.split),
-        "split": request.split,
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "device": device_label(device_named(request.device)),
-        "h36m_version": __version__,
-    }
-
-
-def _weights_sha256(request: BenchRequest) -> str:
-    if request.weights is None:
-        return UNTRAINED
-    if not request.weights.is_file():
-        raise H36MError(f"{request.weights}: cannot be read, there is no such file; see `h36m models` for weights")
-    return sha256_of(request.weights)
+    detections_sha256 = sha256_of(detections_path(request.data, request.detections))
+    return identity_of(request, protocol, request.options, request.detections, detections_sha256=detections_sha256)
 
 
 def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest) -> None:
@@ -255,26 +229,14 @@ def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleto
 
 
 def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, seconds: float, poses: int) -> Provenance:
-    import torch
-
-    from h36m_toolbox.models.devices import device_label, device_named
-
-    return Provenance(
-        model=request.model,
-        options=request.options,
-        weights_sha256=_weights_sha256(request),
-        detections=request.detections,
-        detections_sha256=sha256_of(detections_path(request.data, request.detections)),
-        data_fingerprint=data_fingerprint(request.data, request.split),
-        protocol=protocol.name,
-        h36m_version=__version__,
-        torch_version=torch.__version__,
-        numpy_version=np.__version__,
-        python_version=platform.python_version(),
-        device=device_label(device_named(request.device)),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(seconds, 4),
-        poses_per_s=round(poses / max(seconds, 1e-9), 1),
+    return provenance_of(
+        request,
+        protocol,
+        request.options,
+        request.detections,
+        sha256_of(detections_path(request.data, request.detections)),
+        seconds=seconds,
+        poses=poses,
         root="relative",
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )

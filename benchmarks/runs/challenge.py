@@ -16,7 +16,8 @@ from h36m_toolbox import __version__
 from h36m_toolbox.benchmarks.evaluator import evaluate_poses
 from h36m_toolbox.benchmarks.integral_scores import integral_scores
 from h36m_toolbox.benchmarks.protocols import CHALLENGE_2018
-from h36m_toolbox.benchmarks.runs.integral import created_models, described_options, joined_sha256
+from h36m_toolbox.benchmarks.runs.integral import created_models
+from h36m_toolbox.benchmarks.runs.origins import described_options, weights_sha256
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.patch_models import FromPatches
 from h36m_toolbox.models.registry import model_card
@@ -135,7 +136,7 @@ def _scores(request: BenchRequest, part: str, boxes: str, found: np.ndarray, tru
     return ChallengeScores(
         model=request.model,
         options=described_options(request),
-        weights_sha256=joined_sha256(request),
+        weights_sha256=weights_sha256(request),
         part=part,
         images=len(found),
         boxes=boxes,

@@ -7,11 +7,9 @@ of known size. A model whose depths are pixels, as the challenge's, is scaled to
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,25 +17,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from h36m_toolbox import __version__
 from h36m_toolbox.benchmarks.evaluator import check_joints
 from h36m_toolbox.benchmarks.integral_scores import integral_scores
 from h36m_toolbox.benchmarks.matching import covered_rows
 from h36m_toolbox.benchmarks.predictions import (
     PREDICTION_COLUMN,
-    UNTRAINED,
     Provenance,
     prediction_schema,
     write_predictions,
 )
 from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
+from h36m_toolbox.benchmarks.runs.origins import described_options, identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames.stores import Frames, open_frames
-from h36m_toolbox.labels import data_fingerprint, read_labels
+from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.models.patch_models import FromPatches
 from h36m_toolbox.pose_datasets.challenge import scaled_to_bones
@@ -45,7 +42,6 @@ from h36m_toolbox.pose_datasets.human36m import FilmedPoses, filmed_poses, joine
 from h36m_toolbox.pose_datasets.patches import Patch, cut_patch, in_camera, in_image
 from h36m_toolbox.pose_tables import keyed_table, pose_array, row_keys, sequence_of_code
 from h36m_toolbox.sequences import Sequence
-from h36m_toolbox.storage.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -205,62 +201,19 @@ def created_models(request: BenchRequest, contract: FromPatches) -> list[nn.Modu
     return models
 
 
-def joined_sha256(request: BenchRequest) -> str:
-    """The hash of the weights; of an ensemble, all hashes joined by plus signs."""
-    if request.weights is None:
-        return UNTRAINED
-    for path in (request.weights, *request.ensemble):
-        if not path.is_file():
-            raise H36MError(f"{path}: cannot be read, there is no such file; see `h36m models` for weights")
-    return "+".join(sha256_of(path) for path in (request.weights, *request.ensemble))
-
-
-def described_options(request: BenchRequest) -> dict[str, Any]:
-    """The model's options and what was averaged at test time: a row of the leaderboard shows both."""
-    flip = {"flip_test": True} if request.flip else {}
-    return request.options | flip | ({"ensemble": 1 + len(request.ensemble)} if request.ensemble else {})
-
-
 def _identity(request: BenchRequest) -> dict[str, Any]:
-    from h36m_toolbox.models.devices import device_label, device_named
-
-    protocol = request.scored_under
-    return {
-        "model": request.model,
-        "options": described_options(request),
-        "weights_sha256": joined_sha256(request),
-        "seed": request.seed,
-        "detections": _BOXES,
-        "data_fingerprint": data_fingerprint(request.data, request.split),
-        "split": request.split,
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "device": device_label(device_named(request.device)),
-        "h36m_version": __version__,
-    }
+    return identity_of(request, request.scored_under, described_options(request), _BOXES)
 
 
 def _provenance(request: BenchRequest, contract: FromPatches, ran: _Ran) -> Provenance:
-    import torch
-
-    from h36m_toolbox.models.devices import device_label, device_named
-
-    return Provenance(
-        model=request.model,
-        options=described_options(request),
-        weights_sha256=joined_sha256(request),
-        detections=_BOXES,
-        detections_sha256="",
-        data_fingerprint=data_fingerprint(request.data, request.split),
-        protocol=request.scored_under.name,
-        h36m_version=__version__,
-        torch_version=torch.__version__,
-        numpy_version=np.__version__,
-        python_version=platform.python_version(),
-        device=device_label(device_named(request.device)),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(ran.seconds, 4),
-        poses_per_s=round(len(ran.poses) / max(ran.seconds, 1e-9), 1),
+    return provenance_of(
+        request,
+        request.scored_under,
+        described_options(request),
+        _BOXES,
+        "",
+        seconds=ran.seconds,
+        poses=len(ran.poses),
         root="relative" if contract.patch.depth_mm is None else "absolute",
         parameters=ran.parameters,
     )

@@ -23,7 +23,6 @@ from h36m_toolbox.pose_datasets.people import People
 from h36m_toolbox.pose_tables import sequence_of_code
 from h36m_toolbox.sequences import SPLITS, Sequence
 from h36m_toolbox.skeletons import H36M_17
-from h36m_toolbox.storage.files import written_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice
     from h36m_toolbox.benchmarks.runs.training import TrainRequest
     from h36m_toolbox.models.processes import Processes
-    from h36m_toolbox.models.training import EpochLog, Progress, TrainingResult, Watch
+    from h36m_toolbox.models.training import Progress, TrainingResult, Watch
 
 _LEARNT, _VALIDATED = 200, 10  # frames drawn of a sequence: the official sets train and validmin
 _BATCH = 32
@@ -150,17 +149,8 @@ def _validation(
 
 def _pictures(request: TrainRequest, folder: Path) -> Watch:
     from h36m_toolbox.models.recipe_files import recipe_as_toml
-    from h36m_toolbox.models.training_curves import CURVES, TENSORBOARD, draw_curves, tensorboard_events
+    from h36m_toolbox.models.training_curves import run_watch
 
-    events = tensorboard_events(folder / TENSORBOARD) if request.tensorboard else None
     recipe = changed_recipe(request.model, request.changes)
     asked = recipe_as_toml(request.model, request.detections, request.options, recipe)
-
-    def watch(epochs: tuple[EpochLog, ...]) -> None:
-        with written_whole(folder / "train.toml") as path:
-            path.write_text(asked, encoding="utf-8")
-        draw_curves(folder / CURVES, epochs)
-        if events:
-            events(epochs)
-
-    return watch
+    return run_watch(folder, asked, request.tensorboard)

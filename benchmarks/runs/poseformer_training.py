@@ -16,7 +16,6 @@ from h36m_toolbox.frames.stores import WHOLE_FRAMES
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.poseformer_recipes import changed_recipe
-from h36m_toolbox.storage.files import written_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from h36m_toolbox.models.feature_cache import FeatureCache
     from h36m_toolbox.models.poseformer_data import PoseFormerRows, Read
     from h36m_toolbox.models.processes import Processes
-    from h36m_toolbox.models.training import EpochLog, Progress, TrainingResult, Watch
+    from h36m_toolbox.models.training import Progress, TrainingResult, Watch
 
 
 def train_on_crops(
@@ -128,20 +127,11 @@ def _validation(
 
 def _pictures(request: TrainRequest, contract: FromCrops, folder: Path) -> Watch:
     from h36m_toolbox.models.recipe_files import recipe_as_toml
-    from h36m_toolbox.models.training_curves import CURVES, TENSORBOARD, draw_curves, tensorboard_events
+    from h36m_toolbox.models.training_curves import run_watch
 
-    events = tensorboard_events(folder / TENSORBOARD) if request.tensorboard else None
     recipe = changed_recipe(contract.backbone, request.changes)
     asked = recipe_as_toml(request.model, request.detections, request.options, recipe)
-
-    def watch(epochs: tuple[EpochLog, ...]) -> None:
-        with written_whole(folder / "train.toml") as path:
-            path.write_text(asked, encoding="utf-8")
-        draw_curves(folder / CURVES, epochs)
-        if events:
-            events(epochs)
-
-    return watch
+    return run_watch(folder, asked, request.tensorboard)
 
 
 def _sha256(rows: PoseFormerRows) -> str:

@@ -27,7 +27,6 @@ from h36m_toolbox.models.view_models import FromViews
 from h36m_toolbox.models.view_recipes import ViewRecipe, changed_recipe, published_recipe
 from h36m_toolbox.sequences import ACTIONS, TEST_SUBJECTS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import Skeleton
-from h36m_toolbox.storage.files import written_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -193,17 +192,7 @@ def _validation(
 
 def _pictures(request: TrainRequest, folder: Path) -> Watch:
     from h36m_toolbox.models.recipe_files import recipe_as_toml
-    from h36m_toolbox.models.training import EpochLog
-    from h36m_toolbox.models.training_curves import CURVES, TENSORBOARD, draw_curves, tensorboard_events
+    from h36m_toolbox.models.training_curves import run_watch
 
-    events = tensorboard_events(folder / TENSORBOARD) if request.tensorboard else None
     asked = recipe_as_toml(request.model, request.detections, request.options, request.recipe)
-
-    def watch(epochs: tuple[EpochLog, ...]) -> None:
-        with written_whole(folder / "train.toml") as path:
-            path.write_text(asked, encoding="utf-8")
-        draw_curves(folder / CURVES, epochs)
-        if events:
-            events(epochs)
-
-    return watch
+    return run_watch(folder, asked, request.tensorboard)

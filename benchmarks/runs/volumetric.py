@@ -6,34 +6,31 @@ in the camera frame of each of its views.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from h36m_toolbox import __version__
 from h36m_toolbox.benchmarks.evaluator import check_joints
 from h36m_toolbox.benchmarks.foreign.world_views import world_to_views
 from h36m_toolbox.benchmarks.matching import covered_rows
 from h36m_toolbox.benchmarks.predictions import (
     PREDICTION_COLUMN,
-    UNTRAINED,
     Provenance,
     prediction_schema,
     write_predictions,
 )
 from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
+from h36m_toolbox.benchmarks.runs.origins import identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.runs.volumetric_data import ViewSamples, limb_options, read_samples
 from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.labels import data_fingerprint, read_labels
+from h36m_toolbox.labels import read_labels
 from h36m_toolbox.limb_lengths import statistics_path
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.models.view_models import FromViews
@@ -143,31 +140,8 @@ def _source(request: BenchRequest, contract: FromViews, samples: ViewSamples) ->
 
 
 def _identity(request: BenchRequest, protocol: Protocol, source: _Source) -> dict[str, Any]:
-    from h36m_toolbox.models.devices import device_label, device_named
-
-    return {
-        "model": request.model,
-        "options": request.options,
-        "weights_sha256": _weights_sha256(request),
-        "seed": request.seed,
-        "detections": source.detections,
-        "detections_sha256": source.sha256,
-        "files_sha256": source.files,
-        "data_fingerprint": data_fingerprint(request.data, request.split),
-        "split": request.split,
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "device": device_label(device_named(request.device)),
-        "h36m_version": __version__,
-    }
-
-
-def _weights_sha256(request: BenchRequest) -> str:
-    if request.weights is None:
-        return UNTRAINED
-    if not request.weights.is_file():
-        raise H36MError(f"{request.weights}: cannot be read, there is no such file; see `h36m models` for weights")
-    return sha256_of(request.weights)
+    hashes = {"detections_sha256": source.sha256, "files_sha256": source.files}
+    return identity_of(request, protocol, request.options, source.detections, **hashes)
 
 
 def _model(request: BenchRequest, contract: FromViews, limbs: dict[str, Any]) -> nn.Module:
@@ -216,26 +190,14 @@ def _predicted(
 
 
 def _provenance(request: BenchRequest, protocol: Protocol, source: _Source, model: nn.Module, ran: _Ran) -> Provenance:
-    import torch
-
-    from h36m_toolbox.models.devices import device_label, device_named
-
-    return Provenance(
-        model=request.model,
-        options=request.options,
-        weights_sha256=_weights_sha256(request),
-        detections=source.detections,
-        detections_sha256=source.sha256,
-        data_fingerprint=data_fingerprint(request.data, request.split),
-        protocol=protocol.name,
-        h36m_version=__version__,
-        torch_version=torch.__version__,
-        numpy_version=np.__version__,
-        python_version=platform.python_version(),
-        device=device_label(device_named(request.device)),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(ran.seconds, 4),
-        poses_per_s=round(len(ran.world) / max(ran.seconds, 1e-9), 1),
+    return provenance_of(
+        request,
+        protocol,
+        request.options,
+        source.detections,
+        source.sha256,
+        seconds=ran.seconds,
+        poses=len(ran.world),
         root="absolute",
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )

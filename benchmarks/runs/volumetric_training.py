@@ -16,14 +16,13 @@ from h36m_toolbox.models import create_model
 from h36m_toolbox.models.view_models import FromViews
 from h36m_toolbox.sequences import SPLITS
 from h36m_toolbox.skeletons import MULTIVIEW_17
-from h36m_toolbox.storage.files import written_whole
 
 if TYPE_CHECKING:
     from torch import nn
 
     from h36m_toolbox.benchmarks.runs.training import TrainRequest
     from h36m_toolbox.models.processes import Processes
-    from h36m_toolbox.models.training import EpochLog, Progress, TrainingResult, Watch
+    from h36m_toolbox.models.training import Progress, TrainingResult, Watch
 
 _READERS = 4  # threads that decode, undistort and cut
 
@@ -91,16 +90,7 @@ def _relative(poses: np.ndarray) -> np.ndarray:
 
 def _pictures(request: TrainRequest, folder: Path) -> Watch:
     from h36m_toolbox.models.recipe_files import recipe_as_toml
-    from h36m_toolbox.models.training_curves import CURVES, TENSORBOARD, draw_curves, tensorboard_events
+    from h36m_toolbox.models.training_curves import run_watch
 
-    events = tensorboard_events(folder / TENSORBOARD) if request.tensorboard else None
     asked = recipe_as_toml(request.model, "", request.options, request.view_recipe)
-
-    def watch(epochs: tuple[EpochLog, ...]) -> None:
-        with written_whole(folder / "train.toml") as path:
-            path.write_text(asked, encoding="utf-8")
-        draw_curves(folder / CURVES, epochs)
-        if events:
-            events(epochs)
-
-    return watch
+    return run_watch(folder, asked, request.tensorboard)

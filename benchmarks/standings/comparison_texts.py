@@ -6,9 +6,8 @@ import json
 import math
 from collections.abc import Sequence as Items
 from dataclasses import asdict
-from typing import Any
 
-from h36m_toolbox.benchmarks.reports import markdown_table
+from h36m_toolbox.benchmarks.reports import markdown_table, null_for_nan
 from h36m_toolbox.benchmarks.standings.comparison import Comparison, Difference
 
 _LEAST_P = 0.0001  # smaller ones are beyond what a few recordings can tell
@@ -31,7 +30,7 @@ def comparisons_as_json(comparisons: Items[Comparison]) -> str:
         {**asdict(found), "per_subject": dict(found.per_subject), "conclusion": conclusion(found)}
         for found in comparisons
     ]
-    return json.dumps(_null_for_nan(records), indent=2, allow_nan=False)
+    return json.dumps(null_for_nan(records), indent=2, allow_nan=False)
 
 
 def _finding(found: Comparison, row: Difference) -> str:
@@ -92,11 +91,3 @@ def _p(value: float) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.4f}" if value >= _LEAST_P else f"< {_LEAST_P:.4f}"
-
-
-def _null_for_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _null_for_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_null_for_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,6 +17,7 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.raw.tarballs import is_tarball
 from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS, Sequence, recording_of_stem, sequences
 from h36m_toolbox.skeletons import SH_16, Skeleton
+from h36m_toolbox.storage.safe_pickle import ZIP_DAMAGE
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -82,8 +83,6 @@ def _read_hourglass_tar(path: Path) -> dict[Sequence, np.ndarray]:
 
 
 _HDF5_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)  # what h5py makes of damage
-# zipfile: RuntimeError for encryption, NotImplementedError for unknown compression, ValueError for unreadable names
-_ZIP_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, ValueError, zlib.error)
 _MOST_DEFLATED = 1100  # bytes that one byte of a compressed stream can stand for, and a little more
 
 
@@ -92,7 +91,7 @@ def _hourglass_zip_members(path: Path) -> dict[Sequence, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if _hourglass_sequence(name)]
-    except _ZIP_DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise H36MError(f"{path}: truncated or no zip archive ({error}); get it again") from error
     _check_hourglass_names(path, names)
     return {sequence: name for name in names if (sequence := _hourglass_sequence(name))}
@@ -104,7 +103,7 @@ def _read_hourglass_zip(path: Path, members: dict[Sequence, str]) -> Iterator[De
             if sequence in members:
                 try:
                     content = archive.read(members[sequence])
-                except _ZIP_DAMAGE as error:
+                except ZIP_DAMAGE as error:
                     raise H36MError(f"{path}: {members[sequence]} is damaged ({error}); get it again") from error
                 yield DetectedSequence(sequence, _read_hourglass(content, f"{path}: {members[sequence]}"))
 

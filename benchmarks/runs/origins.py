@@ -1,0 +1,98 @@
+"""Where a run's predictions come from: what decides them, and the provenance that their file keeps."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from h36m_toolbox import __version__
+from h36m_toolbox.benchmarks.predictions import UNTRAINED, Provenance
+from h36m_toolbox.errors import H36MError
+from h36m_toolbox.labels import data_fingerprint
+from h36m_toolbox.storage.files import sha256_of
+
+if TYPE_CHECKING:
+    from h36m_toolbox.benchmarks.protocols import Protocol
+    from h36m_toolbox.benchmarks.runs.bench import BenchRequest
+
+
+def weights_sha256(request: BenchRequest) -> str:
+    """The hash of the weights; of an ensemble, all hashes joined by plus signs. H36MError for a file that is absent."""
+    if request.weights is None:
+        return UNTRAINED
+    for path in (request.weights, *request.ensemble):
+        if not path.is_file():
+            raise H36MError(f"{path}: cannot be read, there is no such file; see `h36m models` for weights")
+    return "+".join(sha256_of(path) for path in (request.weights, *request.ensemble))
+
+
+def described_options(request: BenchRequest) -> dict[str, Any]:
+    """The model's options and what was averaged at test time: a row of the leaderboard shows both."""
+    flip = {"flip_test": True} if request.flip else {}
+    return request.options | flip | ({"ensemble": 1 + len(request.ensemble)} if request.ensemble else {})
+
+
+def identity_of(
+    request: BenchRequest, protocol: Protocol, options: dict[str, Any], detections: str, **hashes: Any
+) -> dict[str, Any]:
+    """What decides the predictions and their score: a finished run of the same need not be run again.
+
+    `hashes` are those of the files that this kind of model reads, besides weights and labels.
+    """
+    from h36m_toolbox.models.devices import device_label, device_named
+
+    return {
+        "model": request.model,
+        "options": options,
+        "weights_sha256": weights_sha256(request),
+        "seed": request.seed,
+        "detections": detections,
+        **hashes,
+        "data_fingerprint": data_fingerprint(request.data, request.split),
+        "split": request.split,
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "device": device_label(device_named(request.device)),
+        "h36m_version": __version__,
+    }
+
+
+def provenance_of(
+    request: BenchRequest,
+    protocol: Protocol,
+    options: dict[str, Any],
+    detections: str,
+    detections_sha256: str,
+    *,
+    seconds: float,
+    poses: int,
+    root: str,
+    parameters: int,
+) -> Provenance:
+    """The provenance of `poses` predictions that took `seconds`, made now on this machine."""
+    import torch
+
+    from h36m_toolbox.models.devices import device_label, device_named
+
+    return Provenance(
+        model=request.model,
+        options=options,
+        weights_sha256=weights_sha256(request),
+        detections=detections,
+        detections_sha256=detections_sha256,
+        data_fingerprint=data_fingerprint(request.data, request.split),
+        protocol=protocol.name,
+        h36m_version=__version__,
+        torch_version=torch.__version__,
+        numpy_version=np.__version__,
+        python_version=platform.python_version(),
+        device=device_label(device_named(request.device)),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(seconds, 4),
+        poses_per_s=round(poses / max(seconds, 1e-9), 1),
+        root=root,
+        parameters=parameters,
+    )
