@@ -23,8 +23,18 @@ from h36m_toolbox.models.integral_losses import LOSSES
 from h36m_toolbox.models.integral_recipes import IntegralRecipe
 from h36m_toolbox.models.processes import ALONE, Processes
 from h36m_toolbox.models.resnet import ResNetTrunk
-from h36m_toolbox.models.training import BEST, LAST, EpochLog, Progress, TrainingResult, Validate, Watch, write_log
-from h36m_toolbox.storage.files import written_whole
+from h36m_toolbox.models.training import (
+    BEST,
+    LAST,
+    EpochLog,
+    Progress,
+    TrainingResult,
+    Validate,
+    Watch,
+    is_best,
+    write_checkpoints,
+    write_log,
+)
 
 PatchModel = IntegralPose | DirectPose
 
@@ -165,11 +175,7 @@ def _save(run: _Run, epochs: tuple[EpochLog, ...], out_dir: Path) -> None:
         "epochs": [asdict(row) for row in epochs],
     }
     write_log(epochs, out_dir)
-    earlier = (row.validation_mpjpe_mm for row in epochs[:-1] if not math.isnan(row.validation_mpjpe_mm))
-    is_best = last.validation_mpjpe_mm < min(earlier, default=math.inf)  # never of NaN: an epoch not validated
-    for name in [BEST, LAST] if is_best else [LAST]:
-        with written_whole(out_dir / name) as path:
-            torch.save(content, path)
+    write_checkpoints(content, out_dir, is_best(epochs))
 
 
 def _resumed(run: _Run, path: Path) -> tuple[EpochLog, ...]:

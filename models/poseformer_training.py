@@ -33,9 +33,11 @@ from h36m_toolbox.models.training import (
     TrainingResult,
     Validate,
     Watch,
+    random_states,
+    restore_random_states,
+    write_checkpoints,
     write_log,
 )
-from h36m_toolbox.storage.files import written_whole
 
 
 def make_optimizer(model: nn.Module, recipe: PoseFormerRecipe) -> torch.optim.AdamW:
@@ -179,17 +181,11 @@ def _save(run: _Run, epochs: tuple[EpochLog, ...], out_dir: Path, device: torch.
         "rows": run.rows,
         "data_sha256": run.data_sha256,
         "epochs": [asdict(row) for row in epochs],
-        "rng": {
-            "order": run.random.get_state(),
-            "cpu": torch.get_rng_state(),
-            "device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        },
+        "rng": {"order": run.random.get_state(), **random_states(device)},
     }
     write_log(epochs, out_dir)
     rounded = [round(row.validation_mpjpe_mm, 1) for row in epochs]  # NaN without validation: never below
-    for name in [BEST, LAST] if rounded[-1] < min(rounded[:-1], default=math.inf) else [LAST]:
-        with written_whole(out_dir / name) as path:
-            torch.save(content, path)
+    write_checkpoints(content, out_dir, rounded[-1] < min(rounded[:-1], default=math.inf))
 
 
 def _resumed(run: _Run, path: Path, device: torch.device) -> tuple[EpochLog, ...]:
@@ -206,9 +202,7 @@ def _resumed(run: _Run, path: Path, device: torch.device) -> tuple[EpochLog, ...
     run.model.load_state_dict(content["state_dict"])
     run.optimizer.load_state_dict(content["optimizer"])
     run.random.set_state(content["rng"]["order"])
-    torch.set_rng_state(content["rng"]["cpu"])
-    if content["rng"]["device"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(content["rng"]["device"], device)
+    restore_random_states(content["rng"], device)
     return tuple(EpochLog(**row) for row in content["epochs"])
 
 

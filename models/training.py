@@ -242,18 +242,38 @@ def _save(run: _Run, epochs: tuple[EpochLog, ...], out_dir: Path, device: torch.
         "data_sha256": run.data_sha256,
         "epochs": [asdict(row) for row in epochs],
         "normaliser": run.normaliser,
-        "rng": {
-            "shuffler": run.shuffler.get_state(),
-            "cpu": torch.get_rng_state(),
-            "device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        },
+        "rng": {"shuffler": run.shuffler.get_state(), **random_states(device)},
     }
-    earlier = [row.validation_mpjpe_mm for row in epochs[:-1] if not math.isnan(row.validation_mpjpe_mm)]
-    names = [BEST, LAST] if last.validation_mpjpe_mm < min(earlier, default=math.inf) else [LAST]
     write_log(epochs, out_dir)
-    for name in names:
+    write_checkpoints(content, out_dir, is_best(epochs))
+
+
+def is_best(epochs: tuple[EpochLog, ...]) -> bool:
+    """Whether the last epoch has the lowest validation error; never without validation, whose error is NaN."""
+    earlier = (row.validation_mpjpe_mm for row in epochs[:-1] if not math.isnan(row.validation_mpjpe_mm))
+    return epochs[-1].validation_mpjpe_mm < min(earlier, default=math.inf)
+
+
+def write_checkpoints(content: dict[str, Any], out_dir: Path, best: bool) -> None:
+    """Writes checkpoint_last.pt and, before it, checkpoint_best.pt if the epoch is the best so far."""
+    for name in [BEST, LAST] if best else [LAST]:
         with written_whole(out_dir / name) as path:
             torch.save(content, path)
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor | None]:
+    """The states of torch's own generators, for a checkpoint; `restore_random_states` takes them back."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def restore_random_states(states: Mapping[str, Any], device: torch.device) -> None:
+    """Puts torch's own generators back to where `random_states` found them."""
+    torch.set_rng_state(states["cpu"])
+    if states["device"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)
 
 
 def write_log(epochs: tuple[EpochLog, ...], out_dir: Path) -> None:
@@ -282,9 +302,7 @@ def _resumed(run: _Run, path: Path, device: torch.device) -> tuple[EpochLog, ...
     run.model.load_state_dict(content["state_dict"])
     run.optimizer.load_state_dict(content["optimizer"])
     run.shuffler.set_state(content["rng"]["shuffler"])
-    torch.set_rng_state(content["rng"]["cpu"])
-    if content["rng"]["device"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(content["rng"]["device"], device)
+    restore_random_states(content["rng"], device)
     return tuple(EpochLog(**row) for row in content["epochs"])
 
 

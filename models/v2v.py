@@ -103,7 +103,8 @@ class V2V(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
                 nn.init.xavier_normal_(layer.weight)
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         return self.output_layer(self.back_layers(self.encoder_decoder(self.front_layers(volumes))))

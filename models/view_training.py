@@ -5,7 +5,6 @@ Chance depends on seed, epoch and process alone, so a continued run ends as an u
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import time
@@ -25,11 +24,21 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.checkpoints import read_torch_file
 from h36m_toolbox.models.pose_resnet import PoseResNet
 from h36m_toolbox.models.processes import ALONE, Processes
-from h36m_toolbox.models.training import BEST, LAST, LOG, EpochLog, Progress, TrainingResult, Validate, Watch
+from h36m_toolbox.models.training import (
+    BEST,
+    LAST,
+    EpochLog,
+    Progress,
+    TrainingResult,
+    Validate,
+    Watch,
+    is_best,
+    write_checkpoints,
+    write_log,
+)
 from h36m_toolbox.models.view_inference import batched
 from h36m_toolbox.models.view_recipes import ViewRecipe
 from h36m_toolbox.models.view_steps import ViewLosses, make_optimizer, view_step
-from h36m_toolbox.storage.files import written_whole
 from h36m_toolbox.views.samples import ViewInput
 
 log = logging.getLogger(__name__)
@@ -234,15 +243,8 @@ def _save(
         "samples": samples,
         "epochs": [asdict(row) for row in epochs],
     }
-    earlier = [row.validation_mpjpe_mm for row in epochs[:-1] if not math.isnan(row.validation_mpjpe_mm)]
-    names = [BEST, LAST] if last.validation_mpjpe_mm < min(earlier, default=math.inf) else [LAST]
-    with written_whole(out_dir / LOG) as path, path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(last)))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in epochs)
-    for name in names:
-        with written_whole(out_dir / name) as path:
-            torch.save(content, path)
+    write_log(epochs, out_dir)
+    write_checkpoints(content, out_dir, is_best(epochs))
 
 
 def _resumed(
