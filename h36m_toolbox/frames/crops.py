@@ -49,26 +49,33 @@ def box_geometry(camera: Camera, roots: np.ndarray) -> BoxGeometry:
     return BoxGeometry(boxes, centers, scales)
 
 
-def poseformer_gains(geometry: BoxGeometry, width: int = POSEFORMER_SIZE[0]) -> np.ndarray:
-    """Crop pixels an image pixel (frames,): a box's first to last pixel fill the crop's columns; its height is unused.
+def poseformer_maps(geometry: BoxGeometry, size: tuple[int, int] = POSEFORMER_SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """Gains and offsets (frames, 2), x and y: pixels of a crop of `size` (width, height) are gain * pixel + offset.
 
-    Context-Aware PoseFormer's rule.
+    Context-Aware PoseFormer's rule: a box's first to last pixel fill the crop's columns, its height is unused. The two
+    are fitted to three points that were rounded to float32, as officially, so that the gains of x and y differ in
+    their last digits.
     """
-    return np.asarray((width - 1) / (geometry.scales[:, 0] * 200 - 1))
+    reach = (size[0] - 1) / 2
+    middle = (np.array(size) - 1) / 2
+    first = geometry.centers.astype(np.float32)
+    above = (geometry.centers[:, 1] - (geometry.scales[:, 0] * 200 - 1) / 2).astype(np.float32)
+    beside = first[:, 0] - (first[:, 1] - above)
+    spans = np.stack([first[:, 0].astype(np.float64) - beside, first[:, 1].astype(np.float64) - above], axis=1)
+    gains = reach / spans
+    return gains, middle - gains * first
 
 
 def poseformer_coordinates(pixels: np.ndarray, geometry: BoxGeometry) -> np.ndarray:
     """Pixels (frames, joints, 2) in Context-Aware PoseFormer's 192 x 256 crop around each frame's box, float32."""
-    gains = poseformer_gains(geometry)
-    middle = (np.array(POSEFORMER_SIZE) - 1) / 2
-    return (middle + gains[:, None, None] * (pixels - geometry.centers[:, None])).astype(np.float32)
+    gains, offsets = poseformer_maps(geometry)
+    return (gains[:, None] * pixels + offsets[:, None]).astype(np.float32)
 
 
 def poseformer_boxes(geometry: BoxGeometry, size: tuple[int, int] = POSEFORMER_SIZE) -> np.ndarray:
     """What a crop of `size` (width, height) shows by PoseFormer's rule: left, top, right, bottom (frames, 4), px."""
-    gains = poseformer_gains(geometry, size[0])[:, None]
-    corners = geometry.centers - (np.array(size) - 1) / 2 / gains
-    return np.concatenate([corners, corners + np.array(size) / gains], axis=1)
+    gains, offsets = poseformer_maps(geometry, size)
+    return np.concatenate([-offsets / gains, (np.array(size) - offsets) / gains], axis=1)
 
 
 def squared_boxes(boxes: np.ndarray) -> np.ndarray:

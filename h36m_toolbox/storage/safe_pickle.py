@@ -50,7 +50,7 @@ def _scalar(dtype: np.dtype, content: bytes) -> Any:
 
 
 # Plain containers and numbers need no class; numpy arrays need these, under the names of numpy 1 and 2.
-_ALLOWED: dict[tuple[str, str], Any] = {
+ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _ARRAY_TYPE,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _latin1_bytes,
@@ -63,7 +63,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ALLOWED[module, name]
+            return ALLOWED_GLOBALS[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which label files have no use for") from None
 

@@ -11,7 +11,13 @@ from synthetic_data import done
 from h36m_toolbox.detections.bundles import match_detections, read_detections
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats.poseformer import screen_normalised_float32
-from h36m_toolbox.frames.crops import BoxGeometry, cropped_image, poseformer_boxes, poseformer_coordinates
+from h36m_toolbox.frames.crops import (
+    BoxGeometry,
+    cropped_image,
+    poseformer_boxes,
+    poseformer_coordinates,
+    poseformer_maps,
+)
 from h36m_toolbox.frames.stores import WHOLE_FRAMES, FrameStore, open_frames
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, PoseFormerRows, batches, poseformer_rows
@@ -43,12 +49,14 @@ def test_rows_equal_the_official_pickle(rows: PoseFormerRows, golden_folder: Pat
 @pytest.mark.parametrize("number", range(3))
 def test_crops_and_coordinates_equal_the_official_functions(number: int) -> None:
     case = golden("crop_and_affine")
-    center, scale = (case.arrays[f"input.{name}"][number][None].astype(np.float64) for name in ("center", "scale"))
+    center, scale = (case.arrays[f"input.{name}"][number][None] for name in ("center", "scale"))  # float32, as given
     geometry = BoxGeometry(case.output(f"box{number}")[None], center, scale)
     image, pixels = (case.arrays[f"input.{name}"] for name in (f"image{number}", "keypoints"))
     pixels = pixels[number]
-    (box,) = poseformer_boxes(geometry)
-    left, top, right, bottom = box
+    ((gain,), (offset,)) = poseformer_maps(geometry)
+    there = np.column_stack([np.diag(gain), offset])
+    np.testing.assert_allclose(there, case.output(f"trans{number}"), rtol=0, atol=1e-5)
+    ((left, top, right, bottom),) = poseformer_boxes(geometry)
     np.testing.assert_allclose(
         poseformer_coordinates(pixels[None], geometry)[0], case.output(f"kp_crop{number}"), atol=1e-4
     )
