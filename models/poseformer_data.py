@@ -17,8 +17,10 @@ import torch
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats.poseformer import screen_normalised_float32
+from h36m_toolbox.formats.poseformer_inputs import DETECTIONS, read_official_inputs
 from h36m_toolbox.frames.crops import (
     POSEFORMER_SIZE,
+    BoxGeometry,
     box_geometry,
     cropped_image,
     poseformer_boxes,
@@ -73,7 +75,7 @@ def poseformer_rows(labels: pa.Table, pixels: np.ndarray) -> PoseFormerRows:
     poses = skeleton.select(pose_array(labels, "joints_3d_camera"), H36M_17.joints)
     metres = poses / np.float32(1000)
     boxes = np.empty((len(keys), 4))
-    screen, crop = (np.empty(pixels.shape, np.float32) for _ in range(2))
+    crop = np.empty(pixels.shape, np.float32)
     codes = keys >> 32
     for code in np.unique(codes):
         of_sequence = codes == code
@@ -82,9 +84,37 @@ def poseformer_rows(labels: pa.Table, pixels: np.ndarray) -> PoseFormerRows:
         geometry = box_geometry(camera, poses[of_sequence, 0])
         seen = pixels[of_sequence].astype(np.float32, copy=False)
         boxes[of_sequence] = poseformer_boxes(geometry)
-        screen[of_sequence] = screen_normalised_float32(seen, *camera.size)
         crop[of_sequence] = poseformer_coordinates(seen, geometry)
-    return PoseFormerRows(keys, boxes, screen, crop, metres - metres[:, :1])
+    return PoseFormerRows(keys, boxes, _on_screen(keys, pixels), crop, metres - metres[:, :1])
+
+
+def _on_screen(keys: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Pixels (rows, joints, 2) in screen units, by the size of each row's camera."""
+    codes = keys >> 32
+    screen = np.empty(pixels.shape, np.float32)
+    for code in np.unique(codes):
+        sequence = sequence_of_code(int(code))
+        size = h36m_camera(sequence.subject, sequence.camera).size
+        screen[codes == code] = screen_normalised_float32(pixels[codes == code].astype(np.float32, copy=False), *size)
+    return screen
+
+
+def rows_of_data(data: Path, labels: pa.Table, pixels: np.ndarray, detections: str) -> PoseFormerRows:
+    """As `poseformer_rows`; from the official values themselves where DATA was made from the official pickles.
+
+    Boxes and targets are then the pickles', and with their detections, cpn, the 2D poses too.
+    """
+    official = read_official_inputs(data, row_keys(labels))
+    if official is None:
+        return poseformer_rows(labels, pixels)
+    geometry = BoxGeometry(np.empty((len(labels), 0)), official.centers, official.scales)
+    relative = official.joints_3d - official.joints_3d[:, :1]
+    rows = PoseFormerRows(
+        row_keys(labels), poseformer_boxes(geometry), official.joints_2d, official.joints_crop, relative
+    )
+    if detections == DETECTIONS:
+        return rows
+    return replace(rows, joints_2d=_on_screen(rows.keys, pixels), joints_crop=poseformer_coordinates(pixels, geometry))
 
 
 def rows_with_frames(rows: PoseFormerRows, data: Path, store: FrameStore = WHOLE_FRAMES) -> PoseFormerRows:

@@ -47,7 +47,7 @@ def crop_poses(
     poses of all this process has finished. Raises H36MError for missing detections and frames.
     """
     from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, poseformer_rows, reading
+    from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, reading, rows_of_data
     from h36m_toolbox.models.poseformer_inference import default_batch_size, predict
     from h36m_toolbox.models.processes import ALONE
 
@@ -56,7 +56,7 @@ def crop_poses(
     mine = scored.slice(share.start, share.stop - share.start)
     detections = read_detections(request.data, request.detections)
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
-    rows = poseformer_rows(mine, pixels)
+    rows = rows_of_data(request.data, mine, pixels, request.detections)
     reader = CropReader(request.data, CROP_STORE if contract.stored_crops else WHOLE_FRAMES)
     device = device_named(request.device)
     start = time.perf_counter()

@@ -69,11 +69,11 @@ def train_on_crops(
 
 
 def _rows(request: TrainRequest, contract: FromCrops, choice: FrameChoice) -> PoseFormerRows:
-    from h36m_toolbox.models.poseformer_data import CROP_STORE, poseformer_rows, rows_with_frames
+    from h36m_toolbox.models.poseformer_data import CROP_STORE, rows_of_data, rows_with_frames
 
     labels, pixels = chosen_frames(request.data, choice, request.detections, contract.input_joints, "joints_3d_camera")
     store = CROP_STORE if contract.stored_crops else WHOLE_FRAMES
-    return rows_with_frames(poseformer_rows(labels, pixels), request.data, store)
+    return rows_with_frames(rows_of_data(request.data, labels, pixels, request.detections), request.data, store)
 
 
 def _read(

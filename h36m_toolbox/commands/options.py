@@ -126,10 +126,45 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--detections", help="2D input: gt, cpn, sh or a name of yours.  [default: gt; ca-poseformer: cpn]"
         ),
-        click.option("--data", type=THERE, required=True, help="The prepared folder."),
+        click.option("--images", type=THERE, help="Their frames.  [default: images/ beside the pickles]"),
+        click.option(
+            "--pickles",
+            type=THERE,
+            help="Context-Aware PoseFormer's h36m_train.pkl, h36m_validation.pkl: read once, DATA is made of them.",
+        ),
+        click.option("--data", type=FOLDER, help="The prepared folder.  [default: that of the pickles]"),
     ):
         command = option(command)
-    return command
+    return _with_pickles(command)
+
+
+def _with_pickles(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command gets DATA; made from official pickles first, where they are given."""
+
+    @wraps(command)
+    def run(data: Path | None, pickles: Path | None, images: Path | None, **values: Any) -> Any:
+        place = data or pickles
+        if place is None:
+            raise click.UsageError("give --data FOLDER, or --pickles FOLDER to make it from")
+        if pickles:
+            from h36m_toolbox.formats.poseformer_inputs import import_pickles
+            from h36m_toolbox.storage.data_lock import writing
+
+            # whoever comes second, such as the other processes of torchrun, waits and finds it done
+            with (
+                writing(place, "labels/parquet", "labels/poseformer", "detections", wait=True),
+                progress_bar("pickles") as step,
+            ):
+                done = import_pickles(pickles, place, images, step)
+            for line in done.lines():
+                click.echo(line, err=True)
+        elif not place.is_dir():
+            raise click.UsageError(f"Invalid value for '--data': Directory '{place}' does not exist.")
+        elif images:
+            raise click.UsageError("--images goes with --pickles")
+        return command(data=place, **values)
+
+    return run
 
 
 class _Setting(click.ParamType):

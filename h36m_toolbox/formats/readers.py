@@ -6,22 +6,28 @@ One reader a format, each a function of the DATA folder and the splits wanted; `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pyarrow as pa
 
-from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats.h36m_fetch import processed_folder
 from h36m_toolbox.formats.integral import integral_folder, integral_meta_path, read_integral_meta
 from h36m_toolbox.formats.mmpose import NPZ_NAMES
 from h36m_toolbox.formats.multiview import ACTION_NAMES, LABELS_NAME, ROW_DTYPE
+from h36m_toolbox.formats.pickle_records import (
+    MM_PER_M,
+    ColumnOf,
+    as_stored,
+    millimetres,
+    pickled_sequences,
+    screen_pixels,
+)
 from h36m_toolbox.formats.toolbox import PICKLE_NAMES
 from h36m_toolbox.formats.videopose3d import FILE_2D, FILE_3D, read_positions_3d
 from h36m_toolbox.labels import LABEL_FIELDS, labels_path, read_labels
@@ -37,14 +43,13 @@ from h36m_toolbox.sequences import (
     sequences,
 )
 from h36m_toolbox.skeletons import H36M_17, H36M_32, MULTIVIEW_17
-from h36m_toolbox.storage.safe_pickle import read_object_npy, read_object_npz, read_plain_pickle
+from h36m_toolbox.storage.safe_pickle import read_object_npy, read_object_npz
 from h36m_toolbox.videopose3d import read_positions_2d
 
 FIELDS = {
     **{field.name: field for field in LABEL_FIELDS},
     "joints_2d_cpn": PoseField("joints_2d_cpn", H36M_17, 2, "px", "image"),
 }
-_MM_PER_M = np.float32(1000)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -70,76 +75,26 @@ def _read_parquet(data: Path, splits: tuple[str, ...]) -> pa.Table:
 
 def _read_toolbox(data: Path, splits: tuple[str, ...]) -> pa.Table:
     columns = {
-        "joints_2d": _field("joints_2d"),
-        "joints_3d_camera": _field("joints_3d_camera"),
-        "joints_3d_universal": _field("joints_3d"),
+        "joints_2d": as_stored("joints_2d"),
+        "joints_3d_camera": as_stored("joints_3d_camera"),
+        "joints_3d_universal": as_stored("joints_3d"),
     }
     return _read_pickles(data / "labels" / "toolbox", splits, columns)
 
 
 def _read_poseformer(data: Path, splits: tuple[str, ...]) -> pa.Table:
     columns = {
-        "joints_2d": _screen_pixels("joints_2d_gt"),
-        "joints_2d_cpn": _screen_pixels("joints_2d_cpn"),
-        "joints_3d_camera": lambda records, _: _stacked(records, "joints_3d") * _MM_PER_M,
+        "joints_2d": screen_pixels("joints_2d_gt"),
+        "joints_2d_cpn": screen_pixels("joints_2d_cpn"),
+        "joints_3d_camera": millimetres("joints_3d"),
     }
     return _read_pickles(data / "labels" / "poseformer", splits, columns)
 
 
-Records = list[Mapping[str, Any]]
-ColumnOf = Callable[[Records, Sequence], np.ndarray]
-
-
 def _read_pickles(folder: Path, splits: tuple[str, ...], columns: dict[str, ColumnOf]) -> pa.Table:
-    known = {(s.subject_number, s.action_id, s.subaction, s.camera_index): s for s in sequences()}
-
-    def sequence_of(record: Mapping[str, Any]) -> Sequence:
-        return known[record["subject"], record["action"], record["subaction"], record["camera_id"]]
-
-    def read() -> Iterator[ReadSequence]:
-        for path in _existing([folder / PICKLE_NAMES[split] for split in splits], folder):
-            records = read_plain_pickle(path)
-            try:
-                for sequence, group in groupby(records, sequence_of):
-                    rows = list(group)
-                    poses = {name: of(rows, sequence) for name, of in columns.items()}
-                    frames = np.array([row["image_id"] - 1 for row in rows], np.int32)
-                    yield ReadSequence(sequence, frames, poses)
-            except (KeyError, TypeError, ValueError) as error:
-                raise H36MError(
-                    f"{path}: its records are not those of the format ({type(error).__name__}: {error}); expected a "
-                    "list of dicts with image_id, joints_2d..., joints_3d..."
-                ) from error
-
-    return format_table(read(), tuple(columns))
-
-
-def _stacked(records: Records, key: str) -> np.ndarray:
-    array = np.stack([record[key] for record in records])
-    if array.dtype.kind != "f" or array.ndim != 3 or array.shape[1] != len(H36M_17):
-        raise ValueError(f"{key} is {array.dtype} {array.shape[1:]}, not 17 joints")
-    return array
-
-
-def _field(key: str) -> ColumnOf:
-    return lambda records, _: _stacked(records, key)
-
-
-def _screen_pixels(key: str) -> ColumnOf:
-    """Pixels of x * 2 / w - 1 and y * 2 / w - h / w; the image's size is the calibration's, checked with the crop."""
-
-    def pixels(records: Records, sequence: Sequence) -> np.ndarray:
-        width, height = h36m_camera(sequence.subject, sequence.camera).size
-        found = (_stacked(records, key) + np.array([1, height / width])) * (width / 2)
-        centers = np.array([record["center"] for record in records])
-        widths = np.array([record["scale"][0] for record in records]) * 200
-        crop = _stacked(records, f"{key}_crop")
-        seen = centers[:, None] + (crop - (95.5, 127.5)) * ((widths - 1) / 191)[:, None, None]
-        if np.abs(found - seen).max() > 0.25:
-            raise ValueError(f"{sequence} was normalised by another size than {width} x {height}")
-        return found
-
-    return pixels
+    paths = _existing([folder / PICKLE_NAMES[split] for split in splits], folder)
+    read = (ReadSequence(*item) for path in paths for item in pickled_sequences(path, columns))
+    return format_table(read, tuple(columns))
 
 
 def _read_videopose3d(data: Path, splits: tuple[str, ...]) -> pa.Table:
@@ -267,7 +222,7 @@ def _read_mmpose_file(path: Path) -> Iterator[ReadSequence]:
         frames = np.array([int(name[-10:-4]) - 1 for name in group])
         rows = slice(start, start + len(frames))
         start = rows.stop
-        poses = {"joints_2d": image[rows], "joints_3d_camera": metres[rows].astype(np.float32) * _MM_PER_M}
+        poses = {"joints_2d": image[rows], "joints_3d_camera": metres[rows].astype(np.float32) * MM_PER_M}
         yield ReadSequence(sequence, frames, poses)
 
 

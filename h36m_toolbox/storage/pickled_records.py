@@ -82,7 +82,7 @@ class _Machine:
     """Obeys a pickle's opcodes; hands out what is appended to the outermost list instead of keeping it."""
 
     def __init__(self, content: mmap.mmap) -> None:
-        self.content, self.position = content, 0
+        self.content, self.position, self.released = content, 0, 0
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # stacks under the marks
         self.memo = _Memo()
@@ -101,7 +101,7 @@ class _Machine:
                     memo.batch[memo.count] = value
                     memo.count += 1
                 continue
-            if code == _BINGET or code == _BININT1:
+            if code in (_BINGET, _BININT1):
                 argument = content[self.position]
                 self.position += 1
                 if code == _BINGET:
@@ -153,6 +153,15 @@ class _Machine:
         else:
             self.ready = items
             self.memo.end_batch()
+            self.release()
+
+    def release(self) -> None:
+        """Give back the memory of what was read, where the system can be told."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            end = self.position // mmap.PAGESIZE * mmap.PAGESIZE
+            if end > self.released:
+                self.content.madvise(mmap.MADV_DONTNEED, self.released, end - self.released)
+                self.released = end
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]

@@ -194,7 +194,7 @@ def test_records_of_another_kind_are_refused(exported: Path, tmp_path: Path, nam
         with pytest.raises(H36MError, match=r"h36m_train\.pkl: its records are not those of the format"):
             read_format(name, tmp_path)
     path.write_bytes(pickle.dumps({"a": "dict"}))
-    with pytest.raises(H36MError, match=r"h36m_train\.pkl: its records are not those of the format"):
+    with pytest.raises(H36MError, match=r"h36m_train\.pkl: refused to unpickle \(its outermost object is no list"):
         read_format(name, tmp_path)
 
 
