@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -144,10 +145,10 @@ class CropReader:
     def crop(self, key: int, box: np.ndarray) -> np.ndarray:
         """(256, 192, 3) uint8 RGB of a frame; H36MError where it is missing or damaged."""
         frames = self._frames(sequence_of_code(key >> 32))
-        image = frames.image(key & 0xFFFFFFFF)
         if self._store.crop:
-            return image
+            return frames.image(key & 0xFFFFFFFF)
         left, top, right, bottom = box.tolist()
+        image = frames.image(key & 0xFFFFFFFF, rows=max(1, math.ceil(bottom) + 1))  # nothing below is seen
         return cropped_image(image, (left, top, right, bottom), POSEFORMER_SIZE)
 
     def _frames(self, sequence: Sequence) -> Frames:

@@ -190,7 +190,7 @@ class _Machine:
                 raise pickle.UnpicklingError("an array of objects")
         elif not isinstance(target, np.dtype):
             raise pickle.UnpicklingError(f"it gives a state to {type(target).__name__}")
-        target.__setstate__(state)  # type: ignore[union-attr]
+        target.__setstate__(state)
 
 
 _BYTE, _SHORT, _INT, _UNSIGNED = (struct.Struct(f"<{form}") for form in "BHiI")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from synthetic_data import done, refused
+from synthetic_data import done, h36m, refused
 
 from h36m_toolbox.benchmarks import metrics
 from h36m_toolbox.benchmarks.predictions import PREDICTION_COLUMN, read_predictions
@@ -108,6 +108,36 @@ def test_crops_that_are_not_there_are_refused_with_the_command_that_makes_them(p
     message = refused(*asked(prepared, tmp_path, "--option", "stored_crops=true"))
     assert "--crop poseformer --size 192x256" in message
     assert not (tmp_path / "leaderboard.csv").exists()
+
+
+def test_the_official_pickles_alone_score_as_the_archive_does(prepared: Path, tmp_path: Path) -> None:
+    pickles, made = prepared / "labels" / "poseformer", tmp_path / "made"
+    done(*asked(prepared, tmp_path))
+    done(*asked(made, tmp_path, "--pickles", pickles, "--images", prepared / "images"))
+    with (tmp_path / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for figure in ("mpjpe_mm", "p_mpjpe_mm", "mpjve_mm"):
+        assert float(rows[1][figure]) == pytest.approx(float(rows[0][figure]), abs=1e-4)
+    found = [
+        pose_array(read_predictions(tmp_path / row["run"] / "predictions.parquet").table, PREDICTION_COLUMN)
+        for row in rows
+    ]
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-3)
+    done(*asked(made, tmp_path, "--detections", "gt"))  # other detections, in the pickles' boxes
+    words = ("--epochs", 1, "--validate-on", "none", "--pickles", pickles, "--images", prepared / "images")
+    done(*trained(made, tmp_path, *words))
+
+
+def test_data_or_pickles_are_needed(prepared: Path, tmp_path: Path) -> None:
+    words = ("bench", "--model", "martinez", "--untrained", "--runs", tmp_path)
+    for more, message in (
+        ((), "give --data FOLDER, or --pickles FOLDER"),
+        (("--data", tmp_path / "nowhere"), "does not exist"),
+        (("--data", prepared, "--images", prepared), "--images goes with --pickles"),
+    ):
+        result = h36m(*words, *more)
+        assert result.exit_code == 2
+        assert message in result.stderr
 
 
 def trained(prepared: Path, runs: Path, *more: object) -> tuple[object, ...]:

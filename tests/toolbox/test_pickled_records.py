@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.storage.pickled_records import pickled_records
 from h36m_toolbox.storage.pickle_stream import pickled_part, write_pickled_list
+from h36m_toolbox.storage.pickled_records import pickled_records
 
 
 def record(number: int, camera: dict[str, np.ndarray]) -> dict[str, Any]:
