@@ -33,4 +33,7 @@ def with_folded_norms(network: Network) -> Network:
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(module, convolution, fuse_conv_bn_eval(first, second))
                 setattr(module, norm, nn.Identity())
-    return folded.to(memory_format=torch.channels_last)
+    for parameter in folded.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return folded

@@ -5,8 +5,8 @@
 The official order is re-created here in our own words from its description: a batch normalised as (n, h, w, 3) in float
 and copied to (n, 3, h, w), every feature map sampled level by level before the samples are projected, attention through
 explicit matrices. Ours is the network as `h36m bench` runs it. Both start from uint8 crops and must give the same
-poses. On the CPU with one thread and with two, the whole network and, with maps given, the transformer alone. Evidence goes to
-benchmarks/results/poseformer_forward_<backbone>_<device>.json.
+poses. On the CPU with one thread and with two, the whole network and, with maps given, the transformer alone. Evidence
+goes to benchmarks/results/poseformer_forward_<backbone>_<device>.json.
 """
 
 from __future__ import annotations
@@ -170,9 +170,9 @@ def main() -> None:
     path = keep_evidence(
         f"poseformer_forward_{asked.backbone}_{device.type}", {"settings": vars(asked), **results}, ("torch",)
     )
-    for threads, by_work in results.items():
+    for setting, by_work in results.items():
         ratios = ", ".join(f"{name} {values['speedup']:.2f}" for name, values in by_work.items())
-        print(f"{threads}: times the official order's images/s: {ratios}; {path}")
+        print(f"{setting}: times the official order's images/s: {ratios}; {path}")
 
 
 if __name__ == "__main__":

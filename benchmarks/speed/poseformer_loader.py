@@ -58,7 +58,9 @@ def straightforward(path: Path, box: np.ndarray) -> np.ndarray:
     left, top, right, bottom = box
     across, down = POSEFORMER_SIZE[0] / (right - left), POSEFORMER_SIZE[1] / (bottom - top)
     matrix = np.array([[across, 0, -across * left], [0, down, -down * top]])
-    return cv2.warpAffine(cv2.imread(str(path)), matrix, POSEFORMER_SIZE, flags=cv2.INTER_LINEAR)
+    image = cv2.imread(str(path))
+    assert image is not None
+    return cv2.warpAffine(image, matrix, POSEFORMER_SIZE, flags=cv2.INTER_LINEAR)
 
 
 def cpu_ms(work: Callable[[], object], images: int) -> float:

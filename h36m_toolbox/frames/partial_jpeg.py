@@ -42,7 +42,7 @@ def _frame_header(jpeg: bytes) -> tuple[int, int, int]:
     while position + 9 <= len(jpeg) and jpeg[position] == 0xFF:
         marker = jpeg[position + 1]
         if marker in _FRAME_MARKERS:
-            size = [int.from_bytes(jpeg[start : start + 2], "big") for start in (position + 5, position + 7)]
-            return (position + 5, *size) if marker in _BASELINE else (0, 0, 0)
+            height, width = (int.from_bytes(jpeg[start : start + 2], "big") for start in (position + 5, position + 7))
+            return (position + 5, height, width) if marker in _BASELINE else (0, 0, 0)
         position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
     return 0, 0, 0
