@@ -282,6 +282,7 @@ _BY_OPCODE: dict[bytes, _Obey] = {
     pickle.BINBYTES: _bytes(_UNSIGNED),
     pickle.SHORT_BINBYTES: _bytes(_BYTE),
     pickle.BINBYTES8: _bytes(_LONG_LONG),
+    pickle.BYTEARRAY8: _pushing(lambda machine: bytearray(machine.taken(machine.number(_LONG_LONG)))),
     pickle.GLOBAL: _pushing(lambda machine: machine.named(machine.line(), machine.line())),
     pickle.STACK_GLOBAL: _stack_global,
     pickle.REDUCE: _pushing(lambda machine: machine.reduce()),

@@ -14,6 +14,7 @@ from h36m_toolbox.pose_parquet import read_pose_parquet
 from h36m_toolbox.raw.archive import Kind, RawArchive
 from h36m_toolbox.raw.cdf import pose_cdf_frames, read_pose_cdf
 from h36m_toolbox.raw.masks import read_mask_boxes
+from h36m_toolbox.storage.pickled_records import pickled_records
 from h36m_toolbox.storage.safe_pickle import read_object_npz, read_plain_pickle
 from h36m_toolbox.videopose3d import read_positions_2d
 
@@ -60,12 +61,17 @@ def read_all_detections(path: Path) -> None:
         pass
 
 
+def read_records(path: Path) -> None:
+    for _ in pickled_records(path):
+        pass
+
+
 TARGETS = {
     "cdf": Target(
         ".cdf", corpora.cdf_files, each(lambda path: read_pose_cdf(path, 3), lambda path: pose_cdf_frames(path, 3))
     ),
     "npz": Target(".npz", corpora.npz_files, each(read_object_npz, read_positions_2d)),
-    "pickle": Target(".pkl", corpora.pickles, each(read_plain_pickle)),
+    "pickle": Target(".pkl", corpora.pickles, each(read_plain_pickle, read_records)),
     "tar": Target(".tgz", corpora.tars, each(unpack_archive)),
     "hourglass-tar": Target(".tar.gz", corpora.hourglass_tars, each(read_all_detections)),
     "hourglass-zip": Target(".zip", corpora.hourglass_zips, each(read_all_detections)),

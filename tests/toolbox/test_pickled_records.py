@@ -53,7 +53,7 @@ def assert_same(found: Any, expected: Any) -> None:
         assert found == expected
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_records_are_what_pickle_reads(tmp_path: Path, protocol: int) -> None:
     path, written = tmp_path / "list.pkl", records(7000)
     path.write_bytes(pickle.dumps(written, protocol))
