@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -29,6 +30,8 @@ from h36m_toolbox.storage.files import written_whole
 from h36m_toolbox.synthetic.archive import SyntheticPlan, write_synthetic_archive
 from h36m_toolbox.synthetic.motion import synthetic_motion
 from h36m_toolbox.synthetic.video import synthetic_images
+
+FILMS = Path(tempfile.gettempdir()) / "h36m-films"  # where the scripts keep them
 
 _NOISE_IMAGES = 16  # a sensor's noise, again after this many frames: no encoder looks back so far
 _NOISE_LEVEL, _WEAVE_LEVEL = 2.0, 7.0  # grey levels, standard deviation
@@ -111,9 +114,7 @@ def _textured(view: Sequence, frames: int) -> Iterator[np.ndarray]:
     width, height = h36m_camera(view.subject, view.camera).size
     shape = (height, width)
     weave = cv2.GaussianBlur(random.normal(0, _WEAVE_LEVEL * 2.5, shape).astype(np.float32), (0, 0), 0.9)
-    noise = [
-        np.rint(weave + random.normal(0, _NOISE_LEVEL, shape)).astype(np.int16) for _ in range(_NOISE_IMAGES)
-    ]
+    noise = [np.rint(weave + random.normal(0, _NOISE_LEVEL, shape)).astype(np.int16) for _ in range(_NOISE_IMAGES)]
     for number, image in enumerate(synthetic_images(view, motion, frames)):
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
         luma = planes[:height].astype(np.int16) + noise[number % _NOISE_IMAGES]
