@@ -1,4 +1,4 @@
-"""CPU seconds of `h36m extract`, of `ffmpeg -qscale:v 3` and of bare decoding, and whose frames are closer to the video.
+"""CPU seconds of `h36m extract`, `ffmpeg -qscale:v 3` and bare decoding, and whose frames are closer to the video.
 
     python benchmarks/speed/extract_frames.py [--films DIR] [--videos N] [--seconds S] [--runs N]
 

@@ -19,16 +19,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.benchmarks.speed.processes import cost, h36m
-from h36m_toolbox.labels import labels_path
-from h36m_toolbox.sequences import ACTIONS, SPLITS
+from h36m_toolbox.sequences import ACTIONS, SUBJECTS, recordings
 
 SHARES = {"1/8": 2, "1/4": 4, "1/2": 8, "1": len(ACTIONS)}
 _PATIENCE_S = 60
@@ -38,14 +36,12 @@ _PATIENCE_S = 60
 def dask_cluster(folder: Path, workers: int) -> Iterator[str]:
     """The address of a scheduler with worker processes of one thread each, ended with the block."""
     note = folder / "scheduler.json"
-    commands = [
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
-        *[[sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"] for _ in range(workers)],
-    ]
+    scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    worker = ["distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
     started = []
     try:
-        for command in commands:
-            full = [*command, "--scheduler-file", str(note)]
+        for module in (scheduler, *[worker] * workers):
+            full = [sys.executable, "-m", *module, "--scheduler-file", str(note)]
             started.append(subprocess.Popen(full, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             end = time.monotonic() + _PATIENCE_S
             while not note.is_file() and time.monotonic() < end:
@@ -61,11 +57,13 @@ def labelled(raw: Path, data: Path, name: str, workers: list[str]) -> dict[str, 
     """What one format costs; it is removed again."""
     switches = ["--without-images"] if name in ("toolbox", "poseformer") else []
     spent = cost(h36m("labels", raw, "--out", data, "--format", name, *switches, *workers))
-    rows = 0
-    if name == "parquet":
-        rows = sum(pq.read_metadata(labels_path(data, split)).num_rows for split in SPLITS)
     shutil.rmtree(data / "labels" / name)
-    return {"wall_s": spent.wall_s, "cpu_s": spent.cpu_s, "peak_mb": spent.peak_mb, **({"rows": rows} if rows else {})}
+    return asdict(spent)
+
+
+def poses_of(actions: tuple[str, ...]) -> int:
+    """Poses of all views of these actions of every subject."""
+    return sum(len(recording.views) * recording.pose_frames for recording in recordings(SUBJECTS, actions))
 
 
 def main() -> None:
@@ -77,11 +75,13 @@ def main() -> None:
     shares, formats = arguments.shares.split(","), arguments.formats.split(",")
     print(f"growth.py writes up to 12 GB to {tempfile.gettempdir()}")
     results: dict[str, dict[str, Any]] = {}
+    rows: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         raw, data = Path(folder, "raw"), Path(folder, "data")
         for share in shares:  # a larger share holds the smaller ones' files
             actions = ",".join(ACTIONS[: SHARES[share]])
             cost(h36m("synth", raw, "--size", "full", "--actions", actions, "--jobs", "2"))
+            rows[share] = poses_of(ACTIONS[: SHARES[share]])
             results[share] = {name: labelled(raw, data, name, ["--jobs", "1"]) for name in formats}
             print(share, results[share])
         two = {name: labelled(raw, data, name, ["--jobs", "2"]) for name in formats}
@@ -95,13 +95,18 @@ def main() -> None:
         for where in ("on two processes", "on Dask")
         if where in results
     }
-    evidence = {"claim": "labels: time and memory over 1/8, 1/4, 1/2 and the whole; efficiency of two workers"}
-    keep_evidence("growth", {**evidence, "efficiency": efficiency, "results": results}, ("pyarrow", "numpy", "cdflib"))
+    evidence: dict[str, Any] = {
+        "claim": "labels: time and memory over 1/8, 1/4, 1/2 and the whole; efficiency of two workers"
+    }
+    evidence |= {"rows": rows, "efficiency": efficiency, "results": results}
+    if shares == list(SHARES):  # a trial on less leaves none
+        keep_evidence("growth", evidence, ("pyarrow", "numpy", "cdflib"))
+    more = rows[shares[-1]] / rows[shares[0]]
     for name in formats:
-        first, rows = results[shares[0]], [results[share]["parquet"].get("rows", 1) for share in (shares[0], shares[-1])]
+        first = results[shares[0]]
         times = last[name]["cpu_s"] / first[name]["cpu_s"]
         memory = last[name]["peak_mb"] / first[name]["peak_mb"]
-        print(f"{name}: {rows[1] / rows[0]:.2f} times the poses take {times:.2f} times the CPU, {memory:.2f} the memory")
+        print(f"{name}: {more:.2f} times the poses take {times:.2f} times the CPU, {memory:.2f} the memory")
     print(f"efficiency of two workers: {efficiency}")
 
 
