@@ -4,7 +4,7 @@ DEMO ?= demo-data
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint check bench fuzz pictures clean
+.PHONY: demo test lint check bench bench-disk fuzz pictures clean
 
 demo: .venv/installed
 	$(BIN)/h36m demo $(DEMO)
@@ -21,12 +21,16 @@ lint: .venv/test-installed
 
 check: test
 
-# Every claim of docs/performance.md but label_formats.py, which needs 15 GB of disk.
+# Every claim of docs/performance.md but those of bench-disk.
 bench: .venv/installed
-	for script in extract_frames metrics train_epoch contextpose_forward \
+	for script in extract_frames sparse_frames undistorted_frames mask_boxes metrics train_epoch contextpose_forward \
 		poseformer_loader poseformer_forward; do \
 		$(BIN)/python benchmarks/speed/$$script.py || exit 1; \
 	done
+
+# Labels at full size: 15 GB in the temporary folder, and about half an hour.
+bench-disk: .venv/installed
+	for script in growth label_formats; do $(BIN)/python benchmarks/speed/$$script.py || exit 1; done
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -134,6 +134,9 @@ def _decoded_runs(path: Path, runs: list[_Run], frame_at: dict[int, int]) -> Ite
         for place, packet in enumerate(packets):
             if place not in run.packets:
                 continue
+            # a picture that nobody wants and no other is predicted from need not be decoded
+            is_wanted = frame_at.get(packet.pts, -1) in run.wanted or place == run.packets[0]
+            stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
             yield from ordered.put(stream.codec_context.decode(packet))
             if place == run.packets[-1]:
                 yield from ordered.put(stream.codec_context.decode(None))

@@ -1,0 +1,48 @@
+"""Whole processes, timed: what a command costs its user, from start to end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process and its children took; `peak_mb` is that of the largest of them."""
+
+    cpu_s: float
+    wall_s: float
+    peak_mb: int
+
+
+def cost(command: list[str]) -> Cost:
+    """Run a command to its end without its output; one that fails ends the measurement."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    words = process.stderr.read()  # a full pipe would hold the process up
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stderr.close()
+    if status:
+        sys.exit(f"{' '.join(command)} failed: {words.decode()[-2000:]}")
+    seconds = usage.ru_utime + usage.ru_stime
+    return Cost(round(seconds, 3), round(time.perf_counter() - start, 3), round(usage.ru_maxrss / 1024))
+
+
+def h36m(*arguments: str | Path) -> list[str]:
+    """The command line of `h36m` with these arguments, by this interpreter."""
+    return [sys.executable, "-m", "h36m_toolbox", *map(str, arguments)]
+
+
+def bare_decoding(videos: list[Path]) -> list[str]:
+    """A process that decodes every frame of videos on one thread and drops it."""
+    code = (
+        "import sys; from pathlib import Path; from h36m_toolbox.frames.videos import decoded_frames\n"
+        "for path in sys.argv[1:]:\n    for _ in decoded_frames(Path(path)): pass"
+    )
+    return [sys.executable, "-c", code, *map(str, videos)]
