@@ -19,7 +19,7 @@ from typing import Any
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 
-_WORDS = "--subjects S1,S9 --actions Walking,Eating,Posing --size full"
+_WORDS = "--subjects S1,S9 --actions Walking,Eating,Posing --frames 400 --size full"
 
 
 def main() -> None:
