@@ -1,4 +1,4 @@
-"""Every bundled model on one GPU: rates, memory, waiting, precisions, compilation, graphs, and the distance to the bound.
+"""Every bundled model on one GPU: rate, memory, waiting, precisions, compilation, graphs, distance to the bound.
 
     python benchmarks/speed/gpu.py [--minutes 7.5] [--models A,B] [--weights NAME=FILE]
 
@@ -61,9 +61,10 @@ def main() -> None:
             share = (until - time.monotonic()) / (len(names) - done)
             models[name] = _in_own_process(name, asked, data, Path(folder), max(share, 1.0))
             print(_row(name, models[name]), flush=True)
+    device = torch.cuda.get_device_name(0) if asked.device.startswith("cuda") else asked.device
     found = {
         "what": "TRIAL, no evidence" if asked.tiny else "each model on one device",
-        "device": torch.cuda.get_device_name(0) if asked.device.startswith("cuda") else asked.device,
+        "device": device,
         "data_problem": problem,
         "models": models,
     }
@@ -71,7 +72,7 @@ def main() -> None:
         asked.out.write_text(json.dumps(found, indent=1) + "\n")
         print(f"wrote {asked.out}")
     else:
-        machine = "".join(letter if letter.isalnum() else "_" for letter in found["device"].lower())
+        machine = "".join(letter if letter.isalnum() else "_" for letter in device.lower())
         print(f"wrote {keep_evidence(f'gpu_{machine}', found, ('torch', 'numpy'))}")
 
 
@@ -99,7 +100,8 @@ def _row(name: str, records: list[dict[str, Any]]) -> str:
     for record in records:
         if "per_s" in record:
             lines.append(
-                f"  {record['precision']:5} {record['mode']:15} {record['per_s']:12.1f} /s {record['peak_mb']:8.0f} MB  "
+                f"  {record['precision']:5} {record['mode']:15} {record['per_s']:12.1f} /s "
+                f"{record['peak_mb']:8.0f} MB  "
                 f"{record['times_the_bound']:6.1f} x the bound ({record['bound']})  "
                 f"MPJPE {record['mpjpe_change']:+.4f} {record['unit']}"
             )

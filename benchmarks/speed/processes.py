@@ -51,9 +51,8 @@ def _h36m(words: list[str], processes: int) -> None:
     """Run a command, under torchrun where `processes` are asked for."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, *torchrun, "-m", "h36m_toolbox", *words], check=True, env=environment, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, *torchrun, "-m", "h36m_toolbox", *words]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
