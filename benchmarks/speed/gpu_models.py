@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.patch_models import FromPatches
@@ -27,6 +28,9 @@ _LABEL_NOISE_MM = 50.0
 _SECONDS = 0.5  # of repetitions a measurement
 
 Inputs = tuple[torch.Tensor, ...]
+
+# What a mode may end in that a model, a compiler or a device cannot take: a result of its own, never a number.
+FAILURES = (RuntimeError, H36MError, ValueError, TypeError, LookupError, AttributeError, OSError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,13 @@ def measured(name: str, device: str, tiny: bool, data: Path | None, weights: str
         if mode == MODES[1] and subject.benched and data and eager_s:  # before the compiler may eat the time
             try:
                 keep(_waiting(subject, options, data, device, poses, eager_s, lines.parent / f"{name}.runs"))
-            except Exception as error_:
+            except FAILURES as error_:
                 keep({"step": "bench", "failure": f"{type(error_).__name__}: {error_}"})
         for precision in PRECISIONS:
             named = {"precision": precision, "mode": mode}
             try:
                 found, seconds, peak = _run(model, inputs, mode, precision, device, tiny)
-            except Exception as error_:  # a mode that a model cannot take is a result of its own
+            except FAILURES as error_:  # a mode that a model cannot take is a result of its own
                 reason = (str(error_).splitlines() or [""])[0]
                 keep({**named, "failure": f"{type(error_).__name__}: {reason}"})
                 continue
@@ -174,21 +178,16 @@ def _unavoidable_bytes(model: nn.Module, inputs: Inputs) -> int:
     return sum(each.numel() * each.element_size() for each in (*model.parameters(), *inputs))
 
 
-class _precision:
+@contextmanager
+def _precision(name: str, device: str) -> Iterator[None]:
     """Products in fp32, in tf32, or those that autocast allows in bf16; afterwards as before."""
-
-    def __init__(self, name: str, device: str) -> None:
-        self.tf32 = name == "tf32"
-        self.autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=name == "bf16")
-
-    def __enter__(self) -> None:
-        self.before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
-        self.autocast.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.autocast.__exit__(*error)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.before
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
+    try:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=name == "bf16"):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def _run(

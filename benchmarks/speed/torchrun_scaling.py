@@ -1,9 +1,9 @@
 """Two `torchrun` processes against one: training an epoch of a lifter and benching it on this machine, over gloo.
 
-    python benchmarks/speed/processes.py [--model martinez]
+    python benchmarks/speed/torchrun_scaling.py [--model martinez]
 
 Every process computes on one thread, so that two have twice the processor of one; efficiency is the rate of two over
-twice that of one. Data are generated. Evidence goes to benchmarks/results/processes.json.
+twice that of one. Data are generated. Evidence goes to benchmarks/results/torchrun_scaling.json.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     for work, each in rates.items():
         print(f"{work}: {each[1]:.0f} poses/s by one process, {each[2]:.0f} by two: {100 * efficiency[work]:.0f} %")
     evidence: dict[str, Any] = {"model": asked.model, "poses_per_s": rates, "efficiency": efficiency}
-    print(f"wrote {keep_evidence('processes', evidence, ('torch', 'numpy'))}")
+    print(f"wrote {keep_evidence('torchrun_scaling', evidence, ('torch', 'numpy'))}")
 
 
 def _h36m(words: list[str], processes: int) -> None:
