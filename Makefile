@@ -23,8 +23,10 @@ check: test
 
 # Every claim of docs/performance.md but those of bench-disk.
 bench: .venv/installed
-	for script in extract_frames sparse_frames undistorted_frames mask_boxes metrics train_epoch contextpose_forward \
-		poseformer_loader poseformer_forward; do \
+	for script in extract_frames sparse_frames undistorted_frames mask_boxes \
+		metrics lifters train_epoch torchrun_scaling \
+		contextpose_forward poseformer_loader poseformer_forward \
+		gpu; do \
 		$(BIN)/python benchmarks/speed/$$script.py || exit 1; \
 	done
 

@@ -115,7 +115,7 @@ class MaxNormLinear(nn.Linear):
 
 
 def _activated(features: torch.Tensor, layer: Martinez | LinearStage) -> torch.Tensor:
-    return F.dropout(F.relu(features), layer.p_dropout, layer.training)
+    return F.dropout(F.relu(features, inplace=True), layer.p_dropout, layer.training)
 
 
 def _linear(in_features: int, out_features: int, config: MartinezConfig) -> nn.Linear:

@@ -96,7 +96,7 @@ class GraphConvBlock(nn.Module):
             nn.init.uniform_(self.bn.weight)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return F.dropout(F.relu(self.bn(self.gconv(features))), self.p_dropout, self.training)
+        return F.dropout(F.relu(self.bn(self.gconv(features)), inplace=True), self.p_dropout, self.training)
 
 
 class SemGraphConv(nn.Module):

@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from h36m_toolbox.models.lifting import Lifting, Normaliser
     from h36m_toolbox.models.processes import Processes
 
-_POSES_A_BATCH = 4096
-
 
 @dataclass(frozen=True)
 class BenchRequest:
@@ -72,7 +70,7 @@ class BenchRequest:
     split: str = "val"
     device: str = "auto"
     options: dict[str, Any] = field(default_factory=dict)
-    batch_size: int | None = None  # None: 4096 poses, or as many images as fit the device
+    batch_size: int | None = None  # None: as many poses or images as suit the device
     seed: int = 0
     test_subjects: tuple[str, ...] = ()  # of the split; () for all of them
     actions: tuple[str, ...] = ()
@@ -207,7 +205,7 @@ def _predict(
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
     inputs = normaliser.inputs(mine, pixels)
     start = time.perf_counter()
-    outputs = predict(model, inputs, device_named(request.device), request.batch_size or _POSES_A_BATCH)
+    outputs = predict(model, inputs, device_named(request.device), request.batch_size)
     outputs = processes.gathered(outputs)
     seconds = time.perf_counter() - start
     if outputs.shape[1:] != (len(contract.output_joints), 3):

@@ -36,7 +36,7 @@ from h36m_toolbox.commands.options import FILE, Words, arguments_as_given, data_
 @click.option("--flip", is_flag=True, help="Average the poses of each image and of its mirror image.")
 @click.option("--ensemble", type=FILE, multiple=True, help="Weights of one more model to average with; repeatable.")
 @click.option("--resume", is_flag=True, help="Keep a finished run of the same request instead of running again.")
-@click.option("--batch-size", type=click.IntRange(1), help="[default: 4096 poses, or images by free memory]")
+@click.option("--batch-size", type=click.IntRange(1), help="[default: what suits the device]")
 @model_options
 def command(
     weights: Path | None,
