@@ -42,7 +42,7 @@ from h36m_toolbox.benchmarks.predictions import (
     write_predictions,
 )
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats.multiview import LABELS_NAME
+from h36m_toolbox.formats.multiview import label_table_path
 from h36m_toolbox.labels import data_fingerprint
 from h36m_toolbox.pose_tables import keyed_table
 from h36m_toolbox.skeletons import SKELETONS, Skeleton
@@ -122,8 +122,7 @@ def _read(path: Path, data: Path, labelled: LabelledFrames, statement: Statement
         raise H36MError(f"{path}: holds a {type(values).__name__}; expected an array, or a dict of them by name")
     if "keypoints_3d" in values or statement.labels:
         _no_frames(path, statement)
-        default = data / "labels" / "multiview" / LABELS_NAME
-        return poses_of_results(path, values, statement.labels or default, labelled.split)
+        return poses_of_results(path, values, statement.labels or label_table_path(data), labelled.split)
     return poses_of_arrays(path, values, labelled, statement.frames)
 
 

@@ -107,11 +107,10 @@ def read_samples(
             )
     instants = np.array([instant for instant, _ in pairs], int)
     cameras = tuple(cameras for _, cameras in pairs)
-    keys = np.full((len(pairs), 4), -1, np.int64)
-    for sample, (instant, views) in enumerate(pairs):
-        code, frame = labels.keys[instant] >> 32, labels.keys[instant] & 0xFFFFFFFF
-        for camera in views:
-            keys[sample, camera] = (code << 4 | camera) << 32 | frame
+    of_sample = np.zeros((len(pairs), labels.seen.shape[1]), bool)
+    for sample, views in enumerate(cameras):
+        of_sample[sample, list(views)] = True
+    keys = np.where(of_sample, labels.view_keys[instants], -1)
     return ViewSamples(reader, base, instants, cameras, keys)
 
 

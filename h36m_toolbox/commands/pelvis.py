@@ -52,15 +52,16 @@ def command(
     """Pelvis positions, one an instant: DATA/pelvis/{train,val}.parquet, from detections, a run or official results."""
     import numpy as np
 
+    from h36m_toolbox.formats.multiview import label_table_path
     from h36m_toolbox.pelvis.estimates import pelvis_errors, write_pelvis
-    from h36m_toolbox.pelvis.results import multiview_labels_path, pelvis_of_results, write_results
+    from h36m_toolbox.pelvis.results import pelvis_of_results, write_results
     from h36m_toolbox.pelvis.sources import pelvis_of_detections, pelvis_of_predictions
 
     if (detections is not None) + (predictions is not None) + (results is not None) != 1:
         raise click.UsageError("give one of --detections, --predictions and --results")
     if split and not results:
         raise click.UsageError("--split tells which rows --results has; other sources say it themselves")
-    labels = labels or multiview_labels_path(data)
+    labels = labels or label_table_path(data)
     if predictions:
         source, estimates = pelvis_of_predictions(predictions)
     elif results:

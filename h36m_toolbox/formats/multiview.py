@@ -45,6 +45,11 @@ ROW_DTYPE = np.dtype(
 )
 
 
+def label_table_path(data: Path) -> Path:
+    """Where `h36m labels --format multiview` writes the label table."""
+    return data / "labels" / "multiview" / LABELS_NAME
+
+
 def camera_array() -> np.ndarray:
     """The calibration (subjects, cameras) of `CAMERA_DTYPE`: x_camera = R x_world + t, mm; dist is k1 k2 p1 p2 k3."""
     array = np.zeros((len(SUBJECTS), len(CAMERA_IDS)), CAMERA_DTYPE)

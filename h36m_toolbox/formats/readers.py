@@ -19,7 +19,7 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats.h36m_fetch import processed_folder
 from h36m_toolbox.formats.integral import integral_folder, integral_meta_path, read_integral_meta
 from h36m_toolbox.formats.mmpose import NPZ_NAMES
-from h36m_toolbox.formats.multiview import ACTION_NAMES, LABELS_NAME, ROW_DTYPE
+from h36m_toolbox.formats.multiview import label_table_path
 from h36m_toolbox.formats.pickle_records import (
     MM_PER_M,
     ColumnOf,
@@ -36,15 +36,15 @@ from h36m_toolbox.sequences import (
     CAMERA_IDS,
     FPS,
     SPLITS,
-    SUBJECTS,
     Recording,
     Sequence,
     recording_of_stem,
     sequences,
 )
 from h36m_toolbox.skeletons import H36M_17, H36M_32, MULTIVIEW_17
-from h36m_toolbox.storage.safe_pickle import read_object_npy, read_object_npz
+from h36m_toolbox.storage.safe_pickle import read_object_npz
 from h36m_toolbox.videopose3d import read_positions_2d
+from h36m_toolbox.views.labels import read_label_table
 
 FIELDS = {
     **{field.name: field for field in LABEL_FIELDS},
@@ -160,29 +160,14 @@ def _read_annotations(path: Path, recording: Recording) -> Iterator[ReadSequence
 
 def _read_multiview(data: Path, splits: tuple[str, ...]) -> pa.Table:
     """One row an instant and view that has a box."""
-    folder = data / "labels" / "multiview"
-    (path,) = _existing([folder / LABELS_NAME], folder)
-    labels = read_object_npy(path)
-    table = labels.get("table") if isinstance(labels, dict) else None
-    if not isinstance(table, np.ndarray) or table.dtype != ROW_DTYPE:
-        raise H36MError(f"{path}: has no table of learnable triangulation's labels; make it again")
-    for index, words in (("subject_idx", SUBJECTS), ("action_idx", ACTION_NAMES)):
-        if np.any((table[index] < 0) | (table[index] >= len(words))):
-            raise H36MError(f"{path}: {index} is not below {len(words)} everywhere; make it again")
+    labels = read_label_table(label_table_path(data))
+    parts = [labels.taken(labels.of_split(split)) for split in splits]
 
     def read() -> Iterator[ReadSequence]:
-        takes = table["subject_idx"].astype(np.int64) * len(ACTION_NAMES) + table["action_idx"]
-        for take in dict.fromkeys(takes.tolist()):
-            rows = table[takes == take]
-            action, subaction = ACTION_NAMES[take % len(ACTION_NAMES)].rsplit("-", 1)
-            recording = Recording(SUBJECTS[take // len(ACTION_NAMES)], action, int(subaction))
-            if recording.subject not in _subjects(splits):
-                continue
-            for view in recording.views:
-                seen = rows[rows["bbox_by_camera_tlbr"][:, view.camera_index].any(axis=1)]
-                world = MULTIVIEW_17.select(seen["keypoints"], H36M_17.joints)
-                if len(seen):
-                    yield ReadSequence(view, seen["frame_idx"], {"joints_3d_world": world})
+        for part in parts:
+            for view, rows in part.rows_of_views():
+                world = MULTIVIEW_17.select(part.joints_3d[rows], H36M_17.joints)
+                yield ReadSequence(view, part.frames[rows], {"joints_3d_world": world})
 
     return format_table(read(), ("joints_3d_world",))
 

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats.multiview import LABELS_NAME
-from h36m_toolbox.known_bad import DISPLACED_RECORDINGS
 from h36m_toolbox.pelvis.estimates import (
     JOINT,
     PelvisSource,
@@ -28,71 +26,18 @@ from h36m_toolbox.pelvis.estimates import (
     recording_code,
 )
 from h36m_toolbox.pose_tables import sequence_of_code
-from h36m_toolbox.sequences import SPLITS, SUBJECTS, Recording
+from h36m_toolbox.sequences import Recording
 from h36m_toolbox.skeletons import MULTIVIEW_17, SH_16
 from h36m_toolbox.storage.files import sha256_of
 from h36m_toolbox.storage.pickle_stream import write_pickled_value
-from h36m_toolbox.storage.safe_pickle import read_object_npy, read_plain_pickle
+from h36m_toolbox.storage.safe_pickle import read_plain_pickle
+from h36m_toolbox.views.labels import MultiviewLabels, read_label_table
 
-_LABELS_KEYS = ("subject_names", "action_names", "table")
 _JOINT_COUNTS = (len(SH_16), len(MULTIVIEW_17))  # of learnable triangulation's kinds mpii and human36m
-
-
-@dataclass(frozen=True, eq=False)  # arrays have no single ==
-class MultiviewInstants:
-    """The rows of a multi-view label table, in its order."""
-
-    path: Path
-    keys: np.ndarray  # (rows,), as pelvis.instant_keys
-    n_views: np.ndarray  # (rows,), views with a box
-
-    def of_split(self, split: str) -> np.ndarray:
-        """The rows of a split's subjects."""
-        subjects = [SUBJECTS.index(subject) for subject in SPLITS[split]]
-        return np.flatnonzero(np.isin(_subject_indices(self.keys), subjects))
-
-
-def _subject_indices(keys: np.ndarray) -> np.ndarray:
-    indices = {code: SUBJECTS.index(_recording(int(code)).subject) for code in np.unique(keys >> 32)}
-    return np.array([indices[code] for code in keys >> 32], int)
 
 
 def _recording(code: int) -> Recording:
     return sequence_of_code(code << 4).recording
-
-
-def multiview_labels_path(data: Path) -> Path:
-    """Where `h36m labels --format multiview` writes the label table."""
-    return data / "labels" / "multiview" / LABELS_NAME
-
-
-def read_multiview_instants(path: Path) -> MultiviewInstants:
-    """Which instants the rows of a multi-view label table are, read without running anything in it.
-
-    Raises H36MError for a file that is missing, damaged or no such table.
-    """
-    if not path.is_file():
-        raise H36MError(
-            f"{path}: no multi-view label table, which gives the rows of a results pickle their meaning; write it with "
-            "`h36m labels RAW --out DATA --format multiview`"
-        )
-    labels = read_object_npy(path)
-    lacking = [name for name in _LABELS_KEYS if not isinstance(labels, dict) or name not in labels]
-    if lacking:
-        raise H36MError(f"{path}: no multi-view label table, it lacks {', '.join(lacking)}; expected {LABELS_NAME}")
-    try:
-        table = labels["table"]
-        codes = np.zeros(len(table), np.int64)
-        pairs = np.stack([table["subject_idx"], table["action_idx"]], axis=-1)
-        for subject, action in np.unique(pairs, axis=0):
-            name, subaction = labels["action_names"][action].rsplit("-", 1)
-            recording = Recording(labels["subject_names"][subject], name, int(subaction))
-            codes[(pairs == (subject, action)).all(axis=-1)] = recording_code(recording)
-        keys = codes << 32 | table["frame_idx"].astype(np.int64)
-        n_views = (table["bbox_by_camera_tlbr"] != 0).any(axis=-1).sum(axis=-1)
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise H36MError(f"{path}: its table cannot be understood ({error}); expected {LABELS_NAME}") from error
-    return MultiviewInstants(path, keys, n_views)
 
 
 def pelvis_of_results(
@@ -104,15 +49,15 @@ def pelvis_of_results(
     an official run with `with_damaged_actions: false` leaves them; `split` decides where that is not enough. Raises
     H36MError for a file that is damaged, asks for anything but numpy arrays, or does not fit the table.
     """
-    instants = read_multiview_instants(labels)
+    instants = read_label_table(labels)
     pelvis = _sorted_pelvis(path)
     rows = _fitting_rows(path, len(pelvis), instants, split)
     source = PelvisSource("results", path.stem, path.name, sha256_of(path), MULTIVIEW_17.name)
     return source, _with_views(pelvis, rows, instants)
 
 
-def _with_views(pelvis: np.ndarray, rows: np.ndarray, instants: MultiviewInstants) -> Iterator[RecordingPelvis]:
-    n_views = dict(zip(instants.keys[rows].tolist(), instants.n_views[rows].tolist(), strict=True))
+def _with_views(pelvis: np.ndarray, rows: np.ndarray, instants: MultiviewLabels) -> Iterator[RecordingPelvis]:
+    n_views = dict(zip(instants.keys[rows].tolist(), instants.seen[rows].sum(axis=1).tolist(), strict=True))
     for item in averaged(instants.keys[rows], pelvis):
         code = recording_code(item.recording)
         counts = np.array([n_views[code << 32 | int(frame)] for frame in item.frames])
@@ -147,11 +92,10 @@ def _arrays(path: Path, results: Any) -> tuple[np.ndarray, np.ndarray]:
     return results["keypoints_3d"], results["indexes"]
 
 
-def _fitting_rows(path: Path, count: int, instants: MultiviewInstants, split: str | None) -> np.ndarray:
+def _fitting_rows(path: Path, count: int, instants: MultiviewLabels, split: str | None) -> np.ndarray:
     """The rows of the table that a pickle with `count` rows speaks of."""
-    displaced = [recording_code(recording) for recording in DISPLACED_RECORDINGS]
     test = instants.of_split("val")
-    kept = test[~np.isin(instants.keys[test] >> 32, displaced)]
+    kept = test[~instants.displaced[test]]
     choices = {"train": [("train", instants.of_split("train"))], "val": [("val", test)]}
     if len(kept) < len(test):
         choices["val"].append(("val without the displaced recordings", kept))
@@ -182,7 +126,7 @@ def write_results(data: Path, split: str, labels: Path, allow_missing: bool = Fa
     """
     estimates = read_pelvis(data, split)
     there, pelvis = instant_keys(estimates), pelvis_array(estimates)
-    instants = read_multiview_instants(labels)
+    instants = read_label_table(labels)
     wanted = instants.keys[instants.of_split(split)]
     if not len(wanted):
         raise H36MError(f"{labels}: has no rows of the {split} split; write it again with those subjects")

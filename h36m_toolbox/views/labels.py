@@ -1,6 +1,6 @@
 """The multi-view label table read: instants with world poses, a box in every view, and the calibration.
 
-`human36m-multiview-labels-GTbboxes.npy`, ours or an official one. How it is made: `multiview_format`.
+`human36m-multiview-labels-GTbboxes.npy`, ours or an official one. How it is made: `formats.multiview`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats.multiview import CAMERA_DTYPE, LABELS_NAME
+from h36m_toolbox.formats.multiview import CAMERA_DTYPE, LABELS_NAME, label_table_path
+from h36m_toolbox.known_bad import DISPLACED_RECORDINGS
 from h36m_toolbox.pelvis.estimates import recording_code
-from h36m_toolbox.pelvis.results import multiview_labels_path
 from h36m_toolbox.pose_tables import sequence_of_code
 from h36m_toolbox.sequences import CAMERA_IDS, SPLITS, Recording, Sequence
 from h36m_toolbox.skeletons import MULTIVIEW_17
@@ -31,7 +31,7 @@ class MultiviewLabels:
     keys: np.ndarray  # (instants,), as pelvis.instant_keys
     joints_3d: np.ndarray  # (instants, 17, 3), world, mm, float32, MULTIVIEW_17
     boxes: np.ndarray  # (instants, cameras, 4), left top right bottom, px int64; all 0: no such view
-    calibrations: np.ndarray  # (subjects, cameras) multiview_format.CAMERA_DTYPE
+    calibrations: np.ndarray  # (subjects, cameras) formats.multiview.CAMERA_DTYPE
     subjects: np.ndarray  # (instants,), rows of `calibrations`
 
     def __len__(self) -> int:
@@ -41,6 +41,12 @@ class MultiviewLabels:
     def seen(self) -> np.ndarray:
         """Which views have a box: (instants, cameras)."""
         return np.asarray(self.boxes.any(axis=2))
+
+    def of_split(self, split: str) -> np.ndarray:
+        """The places (instants,) of a split's subjects."""
+        codes, places = np.unique(self.keys >> 32, return_inverse=True)
+        mine = [sequence_of_code(code << 4).subject in SPLITS[split] for code in codes.tolist()]
+        return np.flatnonzero(np.array(mine, bool)[places])
 
     def taken(self, instants: np.ndarray) -> MultiviewLabels:
         """These instants only, by index or mask."""
@@ -55,15 +61,31 @@ class MultiviewLabels:
         """The frame of an instant, from 0."""
         return int(self.keys[instant] & 0xFFFFFFFF)
 
-    def frames_of_views(self) -> Iterator[tuple[Sequence, np.ndarray]]:
-        """Each view that has boxes, and the frames (n,) that have one."""
+    @property
+    def frames(self) -> np.ndarray:
+        """The frame of each instant, from 0: (instants,)."""
+        return np.asarray(self.keys & 0xFFFFFFFF)
+
+    @property
+    def view_keys(self) -> np.ndarray:
+        """The pose_tables.row_keys of every view, there or not: (instants, cameras)."""
+        codes = (self.keys >> 32)[:, None] << 4 | np.arange(len(CAMERA_IDS))
+        return np.asarray(codes << 32 | self.frames[:, None])
+
+    @property
+    def displaced(self) -> np.ndarray:
+        """Which instants are of the three recordings of S9 whose ground truth is displaced: (instants,)."""
+        return np.isin(self.keys >> 32, [recording_code(recording) for recording in DISPLACED_RECORDINGS])
+
+    def rows_of_views(self) -> Iterator[tuple[Sequence, np.ndarray]]:
+        """Each view that has boxes, and the instants (n,) that have one."""
         codes, seen = self.keys >> 32, self.seen
         for code in dict.fromkeys(codes.tolist()):
             rows = np.flatnonzero(codes == code)
             for camera, view in enumerate(self.recording(int(rows[0])).views):
                 there = rows[seen[rows, camera]]
                 if len(there):
-                    yield view, self.keys[there] & 0xFFFFFFFF
+                    yield view, there
 
 
 def read_multiview_labels(data: Path, split: str, path: Path | None = None) -> MultiviewLabels:
@@ -71,29 +93,40 @@ def read_multiview_labels(data: Path, split: str, path: Path | None = None) -> M
 
     Raises H36MError for a file that is missing, damaged, no such table, or has nothing of the split.
     """
-    path = path or multiview_labels_path(data)
+    path = path or label_table_path(data)
     if not path.is_file():
         raise H36MError(
             f"{path}: no multi-view label table, from which boxes and cameras come; write it with "
             f"`h36m labels RAW --out {data} --format multiview`, or give one with --labels"
+        )
+    whole = read_label_table(path)
+    mine = whole.of_split(split)
+    if not len(mine):
+        raise H36MError(
+            f"{whole.path}: has no instants of {', '.join(SPLITS[split])}; make it with those subjects by `h36m labels "
+            f"RAW --out {data} --format multiview`"
+        )
+    return whole.taken(mine)
+
+
+def read_label_table(path: Path) -> MultiviewLabels:
+    """All instants of a label table, of both splits; nothing in the file is run.
+
+    Raises H36MError for a file that is missing, damaged or no such table.
+    """
+    if not path.is_file():
+        raise H36MError(
+            f"{path}: no multi-view label table, by which the rows of a results pickle count; "
+            "write it with `h36m labels RAW --out DATA --format multiview`, or give one with --labels"
         )
     content = read_object_npy(path)
     lacking = [name for name in _PARTS if not isinstance(content, dict) or name not in content]
     if lacking:
         raise H36MError(f"{path}: no multi-view label table, it lacks {', '.join(lacking)}; expected {LABELS_NAME}")
     try:
-        whole = _labels(path, content)
+        return _labels(path, content)
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise H36MError(f"{path}: its table cannot be understood ({error}); expected {LABELS_NAME}") from error
-    codes = whole.keys >> 32
-    subjects = {int(code): sequence_of_code(int(code) << 4).subject for code in np.unique(codes)}
-    mine = np.isin(codes, [code for code, subject in subjects.items() if subject in SPLITS[split]])
-    if not mine.any():
-        raise H36MError(
-            f"{path}: has no instants of {', '.join(SPLITS[split])}; make it with those subjects by `h36m labels RAW "
-            f"--out {data} --format multiview`"
-        )
-    return whole.taken(mine)
 
 
 def _labels(path: Path, content: dict[str, np.ndarray]) -> MultiviewLabels:
@@ -104,6 +137,8 @@ def _labels(path: Path, content: dict[str, np.ndarray]) -> MultiviewLabels:
     for name in CAMERA_DTYPE.names or ():
         calibrations[name] = cameras[name]
     takes = np.stack([table["subject_idx"], table["action_idx"]], axis=-1).astype(int)
+    if (takes < 0).any() or (table["frame_idx"] < 0).any():
+        raise ValueError("subjects, actions or frames are counted from below 0")
     codes = np.zeros(len(table), np.int64)
     for subject, action in np.unique(takes, axis=0):
         name, subaction = str(content["action_names"][action]).rsplit("-", 1)

@@ -107,10 +107,11 @@ def view_reader(data: Path, labels: MultiviewLabels, size: int = CROP_SIZE, box_
     """
     opened: dict[Sequence, Frames] = {}
     missing: list[str] = []
-    for view, wanted in labels.frames_of_views():
-        best: set[int] = set(wanted.tolist())
+    for view, rows in labels.rows_of_views():
+        wanted: set[int] = set(labels.frames[rows].tolist())
+        best = wanted
         for store in STORES:
-            lacking = set(wanted.tolist()) - set(stored_frames(data, view, store))
+            lacking = wanted - set(stored_frames(data, view, store))
             if not lacking:
                 opened[view] = open_frames(data, view, store)
                 break

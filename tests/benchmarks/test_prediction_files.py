@@ -20,7 +20,7 @@ from synthetic_data import FRAMES, VIEWS, WritesAFile, done, refused
 from h36m_toolbox.benchmarks.predictions import prediction_schema, read_predictions, write_predictions
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE
+from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE, camera_array
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.pose_tables import KEYS, keyed_table, pose_array, row_keys, sequence_of_code
 from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS
@@ -268,7 +268,7 @@ def write_multiview_labels(path: Path, keys: np.ndarray, world: np.ndarray) -> N
         row["keypoints"] = H36M_17.select(pose, MULTIVIEW_17.joints)
     rows["bbox_by_camera_tlbr"] = (10, 10, 500, 500)
     names = {"subject_names": list(SUBJECTS), "camera_names": list(CAMERA_IDS), "action_names": list(ACTION_NAMES)}
-    write_object_npy(path, {**names, "table": rows})
+    write_object_npy(path, {**names, "cameras": camera_array(), "table": rows})
 
 
 def write_results(path: Path, poses: np.ndarray, indexes: np.ndarray | None = None) -> None:

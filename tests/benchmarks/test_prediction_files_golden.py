@@ -15,7 +15,7 @@ from test_official_evaluations import OFFICIAL_ACTIONS, synthetic_truth, view_of
 
 from h36m_toolbox.benchmarks.predictions import read_predictions
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE
+from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE, camera_array, label_table_path
 from h36m_toolbox.labels import labels_path
 from h36m_toolbox.pose_parquet import open_writer
 from h36m_toolbox.pose_tables import pose_array, sequence_codes, sequence_of_code
@@ -40,7 +40,10 @@ def label_rows(golden: np.lib.npyio.NpzFile, case: str) -> np.ndarray:
 def prepared(data: Path, rows: np.ndarray) -> Path:
     """DATA with the multi-view labels of these rows and, of S9 and S11, the label table of the views with a box."""
     names = {"subject_names": list(SUBJECTS), "camera_names": list(CAMERA_IDS), "action_names": list(ACTION_NAMES)}
-    write_object_npy(data / "labels/multiview/human36m-multiview-labels-GTbboxes.npy", {**names, "table": rows})
+    write_object_npy(
+        data / "labels/multiview/human36m-multiview-labels-GTbboxes.npy",
+        {**names, "cameras": camera_array(), "table": rows},
+    )
     poses: dict[Sequence, list[np.ndarray]] = {}
     frames: dict[Sequence, list[int]] = {}
     for row in rows:

@@ -283,7 +283,7 @@ def test_results_pickles_must_fit_the_label_table(truth: Truth, tmp_path: Path) 
     assert "expected one for each of 4 poses" in said({"keypoints_3d": poses, "indexes": np.arange(3)})
     assert "keypoints_3d has 15 joints" in said({"keypoints_3d": poses[:, :15], "indexes": np.arange(4)})
     message = said({"keypoints_3d": poses, "indexes": np.arange(4)})
-    assert "no multi-view label table, by which a results pickle counts" in message
+    assert "no multi-view label table, by which the rows of a results pickle count" in message
     np.save(tmp_path / "other.npy", poses)
     fitting = {"keypoints_3d": poses, "indexes": np.arange(4)}
     assert "other.npy: no multi-view label table" in said(fitting, "--labels", tmp_path / "other.npy")

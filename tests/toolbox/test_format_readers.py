@@ -230,7 +230,7 @@ def test_annotations_whose_datasets_disagree_are_refused(exported: Path, tmp_pat
 def test_a_labels_file_without_its_table_is_refused(exported: Path, tmp_path: Path) -> None:
     path = rewritten(exported, tmp_path, "multiview", "human36m-multiview-labels-GTbboxes.npy")
     np.save(path, np.array({"table": np.zeros(3)}, dtype=object), allow_pickle=True)
-    with pytest.raises(H36MError, match="has no table of learnable triangulation's labels"):
+    with pytest.raises(H36MError, match="no multi-view label table, it lacks subject_names"):
         read_format("multiview", tmp_path)
 
 

@@ -15,14 +15,15 @@ from synthetic_data import WritesAFile, digests, done, h36m, refused
 from h36m_toolbox.detections.bundles import read_sequence_detections, write_detections
 from h36m_toolbox.detections.files import DetectedSequence, DetectionSource
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE
+from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE, camera_array
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.pelvis.estimates import SCHEMA, instant_keys, pelvis_array, pelvis_errors, read_pelvis
-from h36m_toolbox.pelvis.results import pelvis_of_results, read_multiview_instants
+from h36m_toolbox.pelvis.results import pelvis_of_results
 from h36m_toolbox.pose_tables import PoseField, pose_array, pose_column, table_schema
-from h36m_toolbox.sequences import SUBJECTS, TRAIN_SUBJECTS
+from h36m_toolbox.sequences import CAMERA_IDS, SUBJECTS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import H36M_17, MULTIVIEW_17
 from h36m_toolbox.storage.pickle_stream import write_object_npy
+from h36m_toolbox.views.labels import read_label_table
 
 OFFICIAL = Path(__file__).parents[1] / "data" / "pelvis"
 ROOT = MULTIVIEW_17.joints.index("Hip")
@@ -248,7 +249,8 @@ def official_case(name: str, folder: Path) -> tuple[dict[str, np.ndarray], Path,
         rows[field] = golden[field]
     labels, results = folder / "labels.npy", folder / "val.pkl"
     names = {"subject_names": list(SUBJECTS), "action_names": list(ACTION_NAMES)}
-    write_object_npy(labels, {**names, "table": rows})
+    cameras = {"camera_names": list(CAMERA_IDS), "cameras": camera_array()}
+    write_object_npy(labels, {**names, **cameras, "table": rows})
     results.write_bytes(pickle.dumps({"keypoints_3d": golden["keypoints_3d"], "indexes": golden["indexes"]}))
     return golden, results, labels
 
@@ -258,7 +260,7 @@ def test_a_results_pickle_means_what_the_official_readers_take_from_it(name: str
     golden, results, labels = official_case(name, tmp_path)
     source, estimates = pelvis_of_results(results, labels)
     assert source.kind == "results"
-    keys = read_multiview_instants(labels).keys[golden["kept_rows"]]
+    keys = read_label_table(labels).keys[golden["kept_rows"]]
     ours = {}
     for item in estimates:
         rows = np.full(len(item.frames), item.recording.view("54138969"))
@@ -330,7 +332,8 @@ def test_splits_of_the_same_length_have_to_be_named(tmp_path: Path) -> None:
     rows["action_idx"] = ACTION_NAMES.index("Walking-1")
     labels, results = tmp_path / "labels.npy", tmp_path / "results.pkl"
     names = {"subject_names": list(SUBJECTS), "action_names": list(ACTION_NAMES)}
-    write_object_npy(labels, {**names, "table": rows})
+    cameras = {"camera_names": list(CAMERA_IDS), "cameras": camera_array()}
+    write_object_npy(labels, {**names, **cameras, "table": rows})
     results.write_bytes(pickle.dumps({"keypoints_3d": np.zeros((1, 17, 3)), "indexes": np.zeros(1, int)}))
     with pytest.raises(H36MError, match="train 1, val 1; name its split"):
         pelvis_of_results(results, labels)
