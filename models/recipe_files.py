@@ -32,7 +32,7 @@ else:
 EXPERIMENTS = Path(__file__).parent / "experiments"  # the published ones, by name
 
 _TABLES = ("options", "recipe")
-_WORDS = ("model", "detections")
+_WORDS = ("model", "detections", "pelvis")
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,18 @@ class RecipeFile:
     detections: str
     options: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    pelvis: str = ""  # "gt": the true one
 
 
 def read_recipe_file(path: Path) -> RecipeFile:
-    """Read a TOML file, or the published experiment of that name; an H36MError says what in it is not understood."""
+    """Read a TOML file, the published experiment of that name, or an official YAML configuration.
+
+    An H36MError says what in it is not understood.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        from h36m_toolbox.models.official_configs import read_official_config
+
+        return read_official_config(path)
     published = EXPERIMENTS / f"{path}.toml"
     path = published if published.is_file() and not path.exists() else path
     try:
@@ -60,9 +68,8 @@ def read_recipe_file(path: Path) -> RecipeFile:
         expected = dict if name in _TABLES else str
         if not isinstance(value, expected):
             raise H36MError(f"{path}: {name} is {value!r}; expected a {'table' if expected is dict else 'word'}")
-    return RecipeFile(
-        content.get("model", ""), content.get("detections", ""), content.get("options", {}), content.get("recipe", {})
-    )
+    words = {name: content.get(name, "") for name in _WORDS}
+    return RecipeFile(**words, options=content.get("options", {}), recipe=content.get("recipe", {}))
 
 
 def recipe_as_toml(model: str, detections: str, options: Mapping[str, Any], recipe: DataclassInstance) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -16,6 +17,8 @@ from h36m_toolbox.storage.files import written_whole
 
 if TYPE_CHECKING:
     from h36m_toolbox.models.training import EpochLog
+
+Pictures = Callable[[], Mapping[str, np.ndarray]]  # RGB, uint8 (height, width, 3), by name
 
 CURVES = "curves.png"
 TENSORBOARD = "tensorboard"
@@ -40,8 +43,11 @@ def draw_curves(path: Path, epochs: tuple[EpochLog, ...]) -> None:
         FigureCanvasAgg(figure).print_png(file)
 
 
-def tensorboard_events(folder: Path) -> Callable[[tuple[EpochLog, ...]], None]:
-    """Writes each epoch's figures as events into `folder`; an H36MError where TensorBoard is not installed."""
+def tensorboard_events(folder: Path, pictures: Pictures | None = None) -> Callable[[tuple[EpochLog, ...]], None]:
+    """Writes each epoch's figures and `pictures` as events into `folder`.
+
+    An H36MError where TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -53,13 +59,17 @@ def tensorboard_events(folder: Path) -> Callable[[tuple[EpochLog, ...]], None]:
             for name, value in asdict(last).items():
                 if name not in ("epoch", "step") and not math.isnan(value):
                     writer.add_scalar(name, value, last.epoch)
+            for name, picture in (pictures() if pictures else {}).items():
+                writer.add_image(name, picture, last.epoch, dataformats="HWC")
 
     return write
 
 
-def run_watch(folder: Path, asked: str, tensorboard: bool) -> Callable[[tuple[EpochLog, ...]], None]:
+def run_watch(
+    folder: Path, asked: str, tensorboard: bool, pictures: Pictures | None = None
+) -> Callable[[tuple[EpochLog, ...]], None]:
     """After each epoch: train.toml, which is `asked`, the curves, and the events if wanted, in a run's folder."""
-    events = tensorboard_events(folder / TENSORBOARD) if tensorboard else None
+    events = tensorboard_events(folder / TENSORBOARD, pictures) if tensorboard else None
 
     def watch(epochs: tuple[EpochLog, ...]) -> None:
         with written_whole(folder / "train.toml") as path:

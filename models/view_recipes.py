@@ -19,7 +19,7 @@ POSE_LOSSES = ("absolute", "squared", "smooth")
 
 @dataclass(frozen=True)
 class ViewRecipe:
-    """Adam, a learning rate for each part of the network, and weighted losses on poses in centimetres.
+    """Adam, a learning rate for each part of the network, and weighted losses on poses, by default in centimetres.
 
     `samples_per_epoch` // `batch_size` steps are an epoch, on each process. `pose_loss` is the mean absolute or squared
     error or the squared one bent above `smooth_threshold`. The last three are of the volumetric models only.
@@ -30,10 +30,13 @@ class ViewRecipe:
     batch_size: int
     pose_loss: str
     lr_backbone: float
+    pose_scale: float = 0.1  # of mm before every loss: centimetres
     lr_process_features: float = 1e-3
     lr_volume_net: float = 1e-3
-    milestones: tuple[int, ...] = ()  # finished epochs after which rates are multiplied by `decay`
+    milestones: tuple[int, ...] = ()  # finished epochs after which the backbone's rate is multiplied by `decay`
     decay: float = 0.1
+    volume_milestones: tuple[int, ...] = ()  # the same for the rates of features and volume
+    volume_decay: float = 0.1
     least_views: int = 4  # a batch's number of views is drawn from here ...
     most_views: int = 4  # ... to here, both included
     smooth_threshold: float = 400.0
@@ -89,7 +92,15 @@ def _checked(recipe: ViewRecipe) -> ViewRecipe:
     for name in ("epochs", "samples_per_epoch", "batch_size", "least_views"):
         if getattr(recipe, name) < 1:
             raise H36MError(f"recipe: {name} is {getattr(recipe, name)}; it must be 1 or more")
-    for name in ("lr_backbone", "lr_process_features", "lr_volume_net", "smooth_threshold", "decay"):
+    for name in (
+        "decay",
+        "volume_decay",
+        "lr_backbone",
+        "lr_process_features",
+        "lr_volume_net",
+        "smooth_threshold",
+        "pose_scale",
+    ):
         if not 0 < getattr(recipe, name) < float("inf"):
             raise H36MError(f"recipe: {name} is {getattr(recipe, name)}; it must be a positive number")
     if recipe.pose_loss not in POSE_LOSSES:
@@ -99,4 +110,4 @@ def _checked(recipe: ViewRecipe) -> ViewRecipe:
             f"recipe: {recipe.least_views} to {recipe.most_views} views, {recipe.samples_per_epoch} samples in batches "
             f"of {recipe.batch_size}; the former of each pair must be the smaller, or an epoch has no step"
         )
-    return replace(recipe, milestones=tuple(recipe.milestones))
+    return replace(recipe, milestones=tuple(recipe.milestones), volume_milestones=tuple(recipe.volume_milestones))

@@ -14,7 +14,6 @@ from torch import nn
 
 from h36m_toolbox.models.view_recipes import ViewRecipe
 from h36m_toolbox.models.volumetric_losses import (
-    CENTIMETRES,
     attention_target,
     limb_length_error,
     mean_absolute_error,
@@ -46,14 +45,23 @@ def make_optimizer(model: nn.Module, recipe: ViewRecipe) -> torch.optim.Adam:
         module = getattr(model, part, None)
         learnt = [p for p in module.parameters() if p.requires_grad] if module is not None else []
         if learnt:
-            groups.append({"params": learnt, "lr": getattr(recipe, rate)})
+            groups.append({"params": learnt, "lr": getattr(recipe, rate), "part": part})
     return torch.optim.Adam(groups)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, recipe: ViewRecipe, epoch: int) -> None:
+    """Gives every part its learning rate of an epoch, from 1: one decay for each milestone that is passed."""
+    for group in optimizer.param_groups:
+        part = group["part"]
+        of_backbone = recipe.milestones, recipe.decay
+        milestones, decay = of_backbone if part == "backbone" else (recipe.volume_milestones, recipe.volume_decay)
+        group["lr"] = getattr(recipe, _PARTS[part]) * decay ** sum(epoch > milestone for milestone in milestones)
 
 
 def losses_of(output: Any, target_mm: torch.Tensor, recipe: ViewRecipe) -> ViewLosses:
     """The losses of a network's output against world poses (batch, joints, 3), mm; every joint counts."""
     validity = torch.ones_like(target_mm[..., :1])
-    scaled = output.joints_3d * CENTIMETRES, target_mm * CENTIMETRES, validity
+    scaled = output.joints_3d * recipe.pose_scale, target_mm * recipe.pose_scale, validity
     nothing = target_mm.new_zeros(())
     if recipe.pose_loss == "smooth":
         pose = smooth_squared_error(*scaled, threshold=recipe.smooth_threshold)
@@ -67,7 +75,7 @@ def losses_of(output: Any, target_mm: torch.Tensor, recipe: ViewRecipe) -> ViewL
         attended = (aim - output.attention).square().mean()
     total = pose + recipe.cross_entropy_weight * entropy + recipe.attention_weight * attended
     with torch.no_grad():
-        distance = mean_distance(*scaled) / CENTIMETRES
+        distance = mean_distance(*scaled) / recipe.pose_scale
         limbs = limb_length_error(output.joints_3d, target_mm)
     return ViewLosses(total, pose, entropy, attended, distance, limbs)
 

@@ -38,7 +38,7 @@ from h36m_toolbox.models.training import (
 )
 from h36m_toolbox.models.view_inference import batched
 from h36m_toolbox.models.view_recipes import ViewRecipe
-from h36m_toolbox.models.view_steps import ViewLosses, make_optimizer, view_step
+from h36m_toolbox.models.view_steps import ViewLosses, make_optimizer, set_rates, view_step
 from h36m_toolbox.views.samples import ViewInput
 
 log = logging.getLogger(__name__)
@@ -188,10 +188,7 @@ def _epoch(
     for module in learner.modules():
         if isinstance(module, PoseResNet) and recipe.frozen_backbone:
             module.eval()
-    factor = recipe.decay ** sum(epoch > milestone for milestone in recipe.milestones)
-    for group in optimizer.param_groups:
-        group.setdefault("first_lr", group["lr"])
-        group["lr"] = group["first_lr"] * factor
+    set_rates(optimizer, recipe, epoch)
     batches = _batches(views, recipe, epoch, processes)
     names = [field.name for field in fields(ViewLosses)]
     sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=device)  # summed there: no wait a step

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from h36m_toolbox.benchmarks import metrics
-from h36m_toolbox.benchmarks.runs.volumetric_data import chosen_instants, limb_options, read_samples
+from h36m_toolbox.benchmarks.pictures.learning import pictures_of
+from h36m_toolbox.benchmarks.runs.volumetric_data import ViewSamples, chosen_instants, limb_options, read_samples
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.view_models import FromViews
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from h36m_toolbox.benchmarks.runs.training import TrainRequest
     from h36m_toolbox.models.processes import Processes
     from h36m_toolbox.models.training import Progress, TrainingResult, Watch
+    from h36m_toolbox.models.training_curves import Pictures
 
 _READERS = 4  # threads that decode, undistort and cut
 
@@ -53,7 +55,7 @@ def train_on_views(
             backbone = model.get_submodule("backbone")
             assert isinstance(backbone, PoseResNet)
             load_backbone(backbone, request.start)
-    watch = _pictures(request, folder)
+    watch = _watch(request, folder, partial(_pictures, model, samples, contract.views, device))
     return train_views(model, samples, recipe, folder, device, validate, progress, watch, processes, _READERS)
 
 
@@ -88,9 +90,22 @@ def _relative(poses: np.ndarray) -> np.ndarray:
     return poses - poses[:, root : root + 1]
 
 
-def _pictures(request: TrainRequest, folder: Path) -> Watch:
+def _watch(request: TrainRequest, folder: Path, pictures: Pictures) -> Watch:
     from h36m_toolbox.models.recipe_files import recipe_as_toml
     from h36m_toolbox.models.training_curves import run_watch
 
     asked = recipe_as_toml(request.model, "", request.options, request.view_recipe)
-    return run_watch(folder, asked, request.tensorboard)
+    return run_watch(folder, asked, request.tensorboard, pictures)
+
+
+def _pictures(
+    model: nn.Module, samples: ViewSamples, views: Literal["one", "all"], device: str
+) -> dict[str, np.ndarray]:
+    """What the model makes of the first and the middle sample, by their names."""
+    found = {}
+    for number in dict.fromkeys((0, len(samples) // 2)):
+        cameras = samples.cameras[number]
+        sample = samples.load_views(number, cameras[:1] if views == "one" else cameras)
+        for kind, picture in pictures_of(model, sample, samples.target(number), device).items():
+            found[f"{kind}/{samples.name(number)}"] = picture
+    return found

@@ -34,7 +34,8 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--config",
     type=FILE,
-    help="A TOML file with model, detections, [options] and [recipe], or the name of one of ours.",
+    help="A TOML file with model, detections, pelvis, [options] and [recipe], the name of one of ours, or an official "
+    "YAML configuration of learnable triangulation or ContextPose.",
 )
 @click.option("--name", help="Folder in RUNS; an unfinished run of that name goes on.  [default: by model]")
 @click.option(
@@ -93,7 +94,7 @@ def command(
         model=_one(model, file.model),
         detections=detections or file.detections,
         options={**file.options, **options},
-        files=ViewFiles(pelvis, statistics, labels),
+        files=ViewFiles(pelvis or file.pelvis or None, statistics, labels),
         changes={**file.recipe, **{option: value for option, value in changes.items() if value is not None}},
         **request,
     )

@@ -15,7 +15,7 @@ from test_official_evaluations import OFFICIAL_ACTIONS, synthetic_truth, view_of
 
 from h36m_toolbox.benchmarks.predictions import read_predictions
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE, camera_array, label_table_path
+from h36m_toolbox.formats.multiview import ACTION_NAMES, ROW_DTYPE, camera_array
 from h36m_toolbox.labels import labels_path
 from h36m_toolbox.pose_parquet import open_writer
 from h36m_toolbox.pose_tables import pose_array, sequence_codes, sequence_of_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -9,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from synthetic_data import done, refused
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from h36m_toolbox.benchmarks.foreign.world_views import world_to_views
 from h36m_toolbox.benchmarks.predictions import Predictions, read_predictions
@@ -364,6 +367,15 @@ def test_a_training_leaves_checkpoints_logs_and_events_and_its_weights_run(data:
         *("checkpoint_best.pt", "checkpoint_last.pt", "curves.png", "log.csv", "tensorboard", "train.toml")
     ]
     assert "validation" in said
+    pictures = EventAccumulator(str(folder / "tensorboard"), {"images": 0})
+    pictures.Reload()
+    tags = pictures.Tags()["images"]
+    assert {tag.split("/")[0] for tag in tags} == {"poses", "volume"}
+    for tag in tags:
+        assert [event.step for event in pictures.Images(tag)] == [1, 2]
+        drawn = cv2.imdecode(np.frombuffer(pictures.Images(tag)[0].encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+        assert drawn.shape == (256, 256 if tag.startswith("poses") else 768, 3)
+        assert drawn.std() > 10
     again = done("train", "--config", folder / "train.toml", "--data", data, "--runs", tmp_path, "--device", "cpu")
     assert "epoch 2" in again  # nothing was left to do
     weights = folder / "checkpoint_last.pt"
@@ -381,6 +393,19 @@ def test_results_of_the_training_split_are_the_pelvis_of_a_training(own: Path, t
     before = sha256_of(pelvis_path(own, "train"))
     done("pelvis", own, "--results", ran.folder / "results.pkl")
     assert sha256_of(pelvis_path(own, "train")) != before
+
+
+@pytest.mark.slow
+def test_a_tiny_model_learns_frames_by_heart(data: Path, tmp_path: Path) -> None:
+    values = {"samples_per_epoch": 2, "lr_backbone": 1e-3, "lr_process_features": 1e-2, "lr_volume_net": 3e-2}
+    recipe = "".join(f"{name} = {value}\n" for name, value in values.items())
+    (tmp_path / "tiny.toml").write_text(f"{TINY.replace('samples_per_epoch = 4', '')}random_rotation = false\n{recipe}")
+    few = ("--train-subjects", "S1", "--actions", "Walking", "--every", 1000, "--validate-on", "none", "--epochs", 20)
+    where = ("--data", data, "--runs", tmp_path, "--name", "run", "--device", "cpu")
+    done("train", "--config", tmp_path / "tiny.toml", *where, *few)
+    with (tmp_path / "run" / "log.csv").open(newline="") as file:
+        errors = [float(row["train_mpjpe_mm"]) for row in csv.DictReader(file)]
+    assert errors[-1] < errors[0] / 2.5
 
 
 @pytest.mark.parametrize("name", ["volumetric", "algebraic-without-confidences"])
