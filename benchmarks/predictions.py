@@ -47,7 +47,7 @@ class Provenance:
     """Where predictions come from: all that is needed to make them again."""
 
     model: str
-    options: dict[str, Any]  # the model's, as given to create_model; of a foreign file, how it was read
+    options: dict[str, Any]  # of the model, of the test and of its execution; of a foreign file, how it was read
     weights_sha256: str  # or UNTRAINED, UNKNOWN
     detections: str  # name of the 2D input, "" for models that see images, or UNKNOWN
     detections_sha256: str

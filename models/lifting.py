@@ -17,6 +17,7 @@ from torch import nn
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.pose_tables import SUBJECT_WORDS, pose_array, pose_field, word_codes
 from h36m_toolbox.sequences import CAMERA_IDS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import H36M_16, H36M_17, Skeleton
@@ -144,18 +145,22 @@ def _in_camera(world: np.ndarray, camera: ScreenCamera) -> np.ndarray:
 
 
 def predict(
-    model: nn.Module, inputs: np.ndarray, device: torch.device | str = "cpu", batch_size: int = 4096
+    model: nn.Module,
+    inputs: np.ndarray,
+    device: torch.device | str = "cpu",
+    batch_size: int = 4096,
+    execution: Execution = EXACT,
 ) -> np.ndarray:
     """The model's poses for inputs (rows, joints, 2): float32 (rows, joints, 3), metres.
 
     Batch after batch, in eval mode. The model is moved to `device`; whether it was training is restored.
     """
     training = model.training
-    model.to(device).eval()
+    ready = execution.applied(model.to(device).eval())
     batches = []
     with torch.inference_mode():
         for start in range(0, max(len(inputs), 1), batch_size):  # no rows: one empty batch, which has the shape
             batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size], np.float32))
-            batches.append(model(batch.to(device)).float().cpu().numpy())
+            batches.append(ready(batch.to(device)).float().cpu().numpy())
     model.train(training)
     return np.concatenate(batches)

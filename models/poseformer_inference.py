@@ -11,6 +11,7 @@ from torch import nn
 
 from h36m_toolbox.models.ca_poseformer import CAPoseFormer
 from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.folded_norms import with_folded_norms
 from h36m_toolbox.models.poseformer_data import Read
 from h36m_toolbox.models.poseformer_inputs import flip_tested_poses, poses_of
@@ -46,6 +47,7 @@ def predict(
     device: torch.device | str = "cpu",
     batch_size: int = ON_CPU,
     progress: Progress | None = None,
+    execution: Execution = EXACT,
 ) -> np.ndarray:
     """Poses (rows, 17, 3), float32, m, relative to the root, with the flip test if the contract says so.
 
@@ -53,7 +55,7 @@ def predict(
     Its backbone runs with folded norms.
     """
     training = model.training
-    ready = ready_to_predict(model.to(device).eval())
+    ready = execution.applied(ready_to_predict(model.to(device).eval()))
     poses_of_batch = flip_tested_poses if contract.flip_test else poses_of
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.views.crops import normalisation
 from h36m_toolbox.views.samples import ViewInput
 
@@ -37,6 +38,7 @@ def predict(
     batch_size: int = _ON_CPU,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    execution: Execution = EXACT,
 ) -> np.ndarray:
     """World poses (samples, joints, 3), mm, float32, of the samples 0, 1, ..., of which each has so many `views`.
 
@@ -48,7 +50,7 @@ def predict(
     if not views:
         raise H36MError("one of the processes has no sample to work on; start as many as there are samples, or fewer")
     training = model.training
-    model.to(device).eval()
+    ready = execution.applied(model.to(device).eval())
     poses: dict[int, np.ndarray] = {}
     order = sorted(range(len(views)), key=lambda sample: (views[sample], sample))
     with torch.inference_mode(), ThreadPoolExecutor(workers) as pool:
@@ -57,7 +59,7 @@ def predict(
             batch = ahead.order[:batch_size]
             batch = [sample for sample in batch if views[sample] == views[batch[0]]]
             try:
-                found = model(*batched([each.result() for each in ahead.futures(batch, batch_size)], device))
+                found = ready(*batched([each.result() for each in ahead.futures(batch, batch_size)], device))
                 for sample, pose in zip(batch, found.joints_3d.float().cpu().numpy(), strict=True):
                     poses[sample] = pose
             except torch.OutOfMemoryError as error:

@@ -28,7 +28,7 @@ from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
 from h36m_toolbox.benchmarks.runs.integral import bench_patches
 from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice, chosen_frames
-from h36m_toolbox.benchmarks.runs.origins import identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.origins import check_execution, identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.poseformer import crop_model, crop_poses
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.runs.volumetric import Progress, bench_views
@@ -39,6 +39,7 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.patch_models import FromPatches
 from h36m_toolbox.models.registry import model_card
 from h36m_toolbox.models.view_models import FromViews
@@ -82,6 +83,7 @@ class BenchRequest:
     arguments: tuple[str, ...] = ()  # of the command line, for the run's environment
     flip: bool = False  # average with the mirrored input
     ensemble: tuple[Path, ...] = ()  # weights of more models, whose poses are averaged
+    execution: Execution = EXACT  # precision, layout, compiler, graphs
 
     @property
     def scored_under(self) -> Protocol:
@@ -116,6 +118,7 @@ def bench(
     contract = model_card(request.model).contract(**request.options)
     own = contract.detections if isinstance(contract, FromCrops) else "gt"
     request = replace(request, detections=request.detections or own)
+    check_execution(request)
     if isinstance(contract, FromPatches):
         return bench_patches(request, contract, runs, processes)
     if request.ensemble or (request.flip and not isinstance(contract, FromCrops)):  # crops are flipped as they are
@@ -207,7 +210,9 @@ def _predict(
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
     inputs = normaliser.inputs(mine, pixels)
     start = time.perf_counter()
-    outputs = predict(model, inputs, device_named(request.device), request.batch_size or _POSES_A_BATCH)
+    outputs = predict(
+        model, inputs, device_named(request.device), request.batch_size or _POSES_A_BATCH, request.execution
+    )
     outputs = processes.gathered(outputs)
     seconds = time.perf_counter() - start
     if outputs.shape[1:] != (len(contract.output_joints), 3):

@@ -157,7 +157,8 @@ def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, p
     from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
 
     device = device_named(request.device)
-    models = [model.to(device).eval() for model in created_models(request, contract)]
+    created = [model.to(device).eval() for model in created_models(request, contract)]
+    models = [request.execution.applied(model) for model in created]
     samples, share = patch_samples(request.data, scored, contract.patch), processes.share(len(scored))
     batch_size = request.batch_size or (_ON_GPU if device.startswith("cuda") else _ON_CPU)
     start = time.perf_counter()
@@ -180,7 +181,7 @@ def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, p
             f"model {request.model} with {request.weights or 'random weights'} predicts NaN or infinite numbers for "
             f"{wrong.sum()} of {len(poses)} poses; look for such numbers in the weights"
         )
-    parameters = sum(parameter.numel() for model in models for parameter in model.parameters())
+    parameters = sum(parameter.numel() for model in created for parameter in model.parameters())
     return _Ran(poses, samples.filmed.camera, seconds, parameters)
 
 

@@ -35,18 +35,26 @@ def described_options(request: BenchRequest) -> dict[str, Any]:
     return request.options | flip | ({"ensemble": 1 + len(request.ensemble)} if request.ensemble else {})
 
 
+def check_execution(request: BenchRequest) -> None:
+    """An H36MError for a way of executing the network that the request's device does not know."""
+    from h36m_toolbox.models.devices import device_named
+
+    request.execution.check(device_named(request.device))
+
+
 def identity_of(
     request: BenchRequest, protocol: Protocol, options: dict[str, Any], detections: str, **hashes: Any
 ) -> dict[str, Any]:
     """What decides the predictions and their score: a finished run of the same need not be run again.
 
-    `hashes` are those of the files that this kind of model reads, besides weights and labels.
+    How the network was executed counts among the options where it is not the default. `hashes` are those of the files
+    that this kind of model reads, besides weights and labels.
     """
     from h36m_toolbox.models.devices import device_label, device_named
 
     return {
         "model": request.model,
-        "options": options,
+        "options": options | request.execution.described(),
         "weights_sha256": weights_sha256(request),
         "seed": request.seed,
         "detections": detections,
@@ -79,7 +87,7 @@ def provenance_of(
 
     return Provenance(
         model=request.model,
-        options=options,
+        options=options | request.execution.described(),
         weights_sha256=weights_sha256(request),
         detections=detections,
         detections_sha256=detections_sha256,

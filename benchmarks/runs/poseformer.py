@@ -61,9 +61,8 @@ def crop_poses(
     device = device_named(request.device)
     start = time.perf_counter()
     read = reading(rows, reader, pinned=device.startswith("cuda"))
-    found = predict(
-        model, len(rows), read, contract, device, request.batch_size or default_batch_size(device), progress
-    )
+    batch_size = request.batch_size or default_batch_size(device)
+    found = predict(model, len(rows), read, contract, device, batch_size, progress, request.execution)
     poses = processes.gathered(found)
     seconds = time.perf_counter() - start
     return (poses * np.float32(1000), seconds) if processes.is_first else None

@@ -174,7 +174,16 @@ def _predicted(
     views = [len(cameras) for cameras in samples.cameras[share]]
     batch_size = request.batch_size or default_batch_size(device)
     start = time.perf_counter()
-    found = predict(model, lambda i: samples.load(share.start + i), views, device, batch_size, _READERS, progress)
+    found = predict(
+        model,
+        lambda i: samples.load(share.start + i),
+        views,
+        device,
+        batch_size,
+        _READERS,
+        progress,
+        request.execution,
+    )
     world = processes.gathered(found)
     seconds = time.perf_counter() - start
     if not processes.is_first:
