@@ -125,7 +125,8 @@ class UpHead(nn.Module):
     def forward(self, deep: torch.Tensor) -> torch.Tensor:
         for layer in self.features[:-1]:
             deep = layer(deep)
-        return cast(torch.Tensor, exactly(self.features[-1], deep))
+        volumes: torch.Tensor = exactly(self.features[-1], deep)
+        return volumes
 
 
 class PooledHead(nn.Module):
