@@ -17,7 +17,9 @@ from torch import nn
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.execution import EXACT, Execution
+from h36m_toolbox.models.watching import Watch
 from h36m_toolbox.pose_tables import SUBJECT_WORDS, pose_array, pose_field, word_codes
 from h36m_toolbox.sequences import CAMERA_IDS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import H36M_16, H36M_17, Skeleton
@@ -150,6 +152,7 @@ def predict(
     device: torch.device | str = "cpu",
     batch_size: int = 4096,
     execution: Execution = EXACT,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """The model's poses for inputs (rows, joints, 2): float32 (rows, joints, 3), metres.
 
@@ -160,7 +163,9 @@ def predict(
     batches = []
     with torch.inference_mode():
         for start in range(0, max(len(inputs), 1), batch_size):  # no rows: one empty batch, which has the shape
-            batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size], np.float32))
-            batches.append(ready(batch.to(device)).float().cpu().numpy())
+            batch = moved(inputs[start : start + batch_size].astype(np.float32, copy=False), device)
+            batches.append(ready(batch).float().cpu().numpy())
+            if watch is not None:
+                watch.saw(len(batches[-1]))
     model.train(training)
     return np.concatenate(batches)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
 
     from h36m_toolbox.models.lifting import Lifting, Normaliser
     from h36m_toolbox.models.processes import Processes
+    from h36m_toolbox.models.watching import Spent
 
 _POSES_A_BATCH = 4096
 
@@ -152,9 +152,9 @@ def bench(
         ran = _predict(model, normaliser, contract, scored, request, processes)
     if ran is None:
         return None
-    predicted, seconds = ran
+    predicted, spent = ran
     _check_finite(predicted, scored, request)
-    provenance = _provenance(request, protocol, model, seconds, len(scored))
+    provenance = _provenance(request, protocol, model, spent, len(scored))
     with new_run(runs, f"{request.model}-{request.detections}-{protocol.name}") as folder:
         table = _prediction_table(scored, predicted, contract.output_joints)
         write_predictions(folder / PREDICTIONS_NAME, table, provenance)
@@ -200,27 +200,27 @@ def _predict(
     scored: pa.Table,
     request: BenchRequest,
     processes: Processes,
-) -> tuple[np.ndarray, float] | None:
-    """Poses (rows, joints, 3), mm, and the seconds that the network took; None but on the first process."""
+) -> tuple[np.ndarray, Spent] | None:
+    """Poses (rows, joints, 3), mm, and what the network took; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
     from h36m_toolbox.models.lifting import predict
+    from h36m_toolbox.models.watching import Watch
 
     mine = scored.slice(*_start_and_length(processes.share(len(scored))))
     detections = read_detections(request.data, request.detections)
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
     inputs = normaliser.inputs(mine, pixels)
-    start = time.perf_counter()
-    outputs = predict(
-        model, inputs, device_named(request.device), request.batch_size or _POSES_A_BATCH, request.execution
-    )
+    device = device_named(request.device)
+    watch = Watch(device)
+    outputs = predict(model, inputs, device, request.batch_size or _POSES_A_BATCH, request.execution, watch)
+    spent = watch.spent().by_all(processes)
     outputs = processes.gathered(outputs)
-    seconds = time.perf_counter() - start
     if outputs.shape[1:] != (len(contract.output_joints), 3):
         raise H36MError(
             f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
             f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
         )
-    return (normaliser.poses_mm(outputs), seconds) if processes.is_first else None
+    return (normaliser.poses_mm(outputs), spent) if processes.is_first else None
 
 
 def _start_and_length(rows: slice) -> tuple[int, int]:
@@ -233,14 +233,14 @@ def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleto
     return pa.table([*(scored.column(key) for key in KEYS), column], schema=schema)
 
 
-def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, seconds: float, poses: int) -> Provenance:
+def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, spent: Spent, poses: int) -> Provenance:
     return provenance_of(
         request,
         protocol,
         request.options,
         request.detections,
         sha256_of(detections_path(request.data, request.detections)),
-        seconds=seconds,
+        spent=spent,
         poses=poses,
         root="relative",
         parameters=sum(parameter.numel() for parameter in model.parameters()),

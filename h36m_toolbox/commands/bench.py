@@ -83,6 +83,7 @@ def command(
         result = run_bench(asked, runs, processes, step)
     if result:
         click.echo(result.report.summary())
+        click.echo(result.report.provenance.speed)
         did = "kept" if result.kept else "wrote"
         click.echo(f"{did} {result.folder}, a row in {runs / 'leaderboard.csv'}")
 
