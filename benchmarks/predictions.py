@@ -41,13 +41,15 @@ UNKNOWN = "unknown"
 
 _ROW_GROUP = 1 << 16
 
+_WHERE_KNOWN = {"parameters", "images_per_s", "waiting_share", "peak_memory_mb"}  # of its provenance
+
 
 @dataclass(frozen=True)
 class Provenance:
     """Where predictions come from: all that is needed to make them again."""
 
     model: str
-    options: dict[str, Any]  # the model's, as given to create_model; of a foreign file, how it was read
+    options: dict[str, Any]  # of the model, of the test and of its execution; of a foreign file, how it was read
     weights_sha256: str  # or UNTRAINED, UNKNOWN
     detections: str  # name of the 2D input, "" for models that see images, or UNKNOWN
     detections_sha256: str
@@ -63,6 +65,20 @@ class Provenance:
     poses_per_s: float
     root: str  # "relative": poses are relative to the root joint; "absolute": in the camera frame
     parameters: int | None = None  # trainable numbers of the model, None if unknown
+    images_per_s: float | None = None  # inputs of the network: images, or 2D poses; None if unknown
+    waiting_share: float | None = None  # of the time, in which the network had no data; None if unknown
+    peak_memory_mb: float | None = None  # of the GPU; None on the CPU or if unknown
+
+    @property
+    def speed(self) -> str:
+        """How fast the model ran, in words; "" where that is unknown."""
+        if self.images_per_s is None or self.waiting_share is None:
+            return ""
+        held = "" if self.peak_memory_mb is None else f", {self.peak_memory_mb:,.0f} MB of GPU memory"
+        return (
+            f"{self.device}: {self.images_per_s:,.1f} inputs/s, {100 * self.waiting_share:.0f} % of the time waiting "
+            f"for data{held}"
+        )
 
 
 @dataclass(frozen=True, eq=False)  # tables have no cheap ==
@@ -126,7 +142,7 @@ def _provenance_of(schema: pa.Schema, path: Path) -> Provenance:
         raise H36MError(f"{path}: its `{METADATA_KEY}` metadata is no JSON ({error}); use write_predictions") from error
     known = {field.name for field in fields(Provenance)}
     given = set(record) if isinstance(record, dict) else set()
-    missing, unknown = sorted(known - {"parameters"} - given), sorted(given - known)
+    missing, unknown = sorted(known - _WHERE_KNOWN - given), sorted(given - known)
     if missing or unknown:
         raise H36MError(
             f"{path}: provenance lacks {', '.join(missing) or 'nothing'}, unknown: {', '.join(unknown) or 'none'}; "

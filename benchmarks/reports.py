@@ -176,6 +176,7 @@ class Report:
                 ("joint", *_titles(_JOINT_FIGURES)),
                 [(row.joint, *(_number(getattr(row, name)) for name in _JOINT_FIGURES)) for row in self.per_joint],
             ),
+            self.provenance.speed,
             f"Protocol:\n\n{switches}",
             f"Predictions sha256 {self.predictions_sha256}, frames {self.manifest.name} sha256 {self.frames_sha256}.",
         ]

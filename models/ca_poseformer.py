@@ -19,6 +19,7 @@ from h36m_toolbox.models.cards import ModelCard, PublishedScore
 from h36m_toolbox.models.checkpoints import load_weights
 from h36m_toolbox.models.cpn import CPN
 from h36m_toolbox.models.crop_models import SHARED_OPTIONS, FromCrops
+from h36m_toolbox.models.full_precision import row_like
 from h36m_toolbox.models.hrnet import HRNet, PoseHRNet
 from h36m_toolbox.models.pose_transformer import DROP_PATH, PoseTransformer, TransformerConfig
 from h36m_toolbox.models.registry import checked_options
@@ -113,7 +114,7 @@ def crop_places(joints_crop: torch.Tensor) -> torch.Tensor:
 
     As officially, although -1 and 1 are the centres of the outer pixels there.
     """
-    return joints_crop / (joints_crop.new_tensor(POSEFORMER_SIZE) / 2) - 1
+    return joints_crop / row_like([side / 2 for side in POSEFORMER_SIZE], joints_crop) - 1
 
 
 _NAME = "ca-poseformer"

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.full_precision import in_full_precision
 
 JOINT_CHANNELS = 3
 TEMPERATURE = 1500.0
@@ -62,6 +63,7 @@ class ContextAttention(nn.Module):
         self.register_buffer("targets", torch.cat([ends[:, 0], ends[:, 1]]), persistent=False)
         self._kernels: dict[tuple[int, torch.device], torch.Tensor] = {}
 
+    @in_full_precision
     def forward(self, volumes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch, side = len(volumes), volumes.shape[-1]
         own = self.W_pi(volumes)

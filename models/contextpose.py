@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from h36m_toolbox.models.cards import ModelCard, PublishedScore
 from h36m_toolbox.models.context_attention import JOINT_CHANNELS, TEMPERATURE, ContextBlock, LimbPrior
+from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.pose_resnet import FEATURES, VOLUME_CHANNELS, PoseResNet, PoseResNetConfig, backbone_of
 from h36m_toolbox.models.v2v import Basic3D, Residual3D, Up3D
 from h36m_toolbox.models.view_models import FromViews, view_options
@@ -120,7 +121,7 @@ class ContextV2V(nn.Module):
 
     def forward(self, volumes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         decoded, attention = self.encoder_decoder(self.front_layers(volumes))
-        return self.output_layer(decoded), attention
+        return exactly(self.output_layer, decoded), attention
 
 
 class ContextEncoderDecoder(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from h36m_toolbox.errors import H36MError
@@ -17,6 +18,14 @@ def device_named(name: str) -> str:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise H36MError(f"device {name!r} cannot be used ({reason}); try --device auto") from error
     return name
+
+
+def moved(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """An array on a device; to CUDA through pinned memory, beside what the device does."""
+    values = torch.from_numpy(np.ascontiguousarray(array))
+    if torch.device(device).type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def device_label(device: str) -> str:

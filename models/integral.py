@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.cards import ModelCard, PublishedScore
+from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.patch_models import FromPatches, patch_named
 from h36m_toolbox.models.registry import checked_options
 from h36m_toolbox.models.resnet import ResNetTrunk
@@ -122,9 +123,10 @@ class UpHead(nn.Module):
         self.features = nn.ModuleList(layers)
 
     def forward(self, deep: torch.Tensor) -> torch.Tensor:
-        for layer in self.features:
+        for layer in self.features[:-1]:
             deep = layer(deep)
-        return deep
+        volumes: torch.Tensor = exactly(self.features[-1], deep)
+        return volumes
 
 
 class PooledHead(nn.Module):
@@ -136,7 +138,7 @@ class PooledHead(nn.Module):
         self.fc = nn.Linear(channels, 3 * config.joints)
 
     def forward(self, deep: torch.Tensor) -> torch.Tensor:
-        return self.fc(self.avgpool(deep).flatten(1))
+        return exactly(self.fc, self.avgpool(deep).flatten(1))
 
 
 def soft_argmax(volumes: torch.Tensor, joints: int) -> torch.Tensor:

@@ -15,6 +15,7 @@ from torch import nn
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.cards import ModelCard, PublishedScore
+from h36m_toolbox.models.full_precision import in_full_precision, row_like
 from h36m_toolbox.models.pose_resnet import FEATURES, VOLUME_CHANNELS, PoseResNet, PoseResNetConfig, backbone_of
 from h36m_toolbox.models.v2v import V2V
 from h36m_toolbox.models.view_models import CONFIDENCE_PX, FromViews, view_options
@@ -54,6 +55,8 @@ class AlgebraicOutput(NamedTuple):
 class AlgebraicTriangulation(nn.Module):
     """2D joints by soft-argmax in every view, then weighted linear triangulation."""
 
+    capturable = ("backbone",)  # singular values are waited for
+
     def __init__(self, config: AlgebraicConfig = AlgebraicConfig()) -> None:
         super().__init__()
         self.config = config
@@ -64,7 +67,7 @@ class AlgebraicTriangulation(nn.Module):
         batch, views = images.shape[:2]
         seen = self.backbone(images.flatten(0, 1))
         places, maps = soft_argmax_2d(seen.heatmaps * self.config.heatmap_multiplier, self.config.heatmap_softmax)
-        stretch = places.new_tensor([images.shape[-1] / maps.shape[-1], images.shape[-2] / maps.shape[-2]])
+        stretch = row_like([images.shape[-1] / maps.shape[-1], images.shape[-2] / maps.shape[-2]], places)
         joints_2d = (places * stretch).unflatten(0, (batch, views))
         confidences = seen.joint_confidences
         if confidences is None:
@@ -75,6 +78,7 @@ class AlgebraicTriangulation(nn.Module):
         return AlgebraicOutput(joints_3d, joints_2d, confidences, maps.unflatten(0, (batch, views)))
 
 
+@in_full_precision
 def triangulated(projections: torch.Tensor, joints_2d: torch.Tensor, confidences: torch.Tensor) -> torch.Tensor:
     """World points (batch, joints, 3) of the views' (batch, views, joints, 2) by weighted linear triangulation.
 
@@ -171,6 +175,8 @@ class RansacTriangulation(nn.Module):
     Every pose is triangulated with the same draws, so a batch's size changes nothing.
     """
 
+    capturable = ("backbone",)  # RANSAC is the CPU's
+
     def __init__(self, config: RansacConfig = RansacConfig()) -> None:
         super().__init__()
         self.config = config
@@ -183,7 +189,7 @@ class RansacTriangulation(nn.Module):
         heatmaps = self.backbone(images.flatten(0, 1)).heatmaps
         highest = heatmaps.flatten(2).argmax(2)
         places = torch.stack([highest % heatmaps.shape[-1], highest // heatmaps.shape[-1]], dim=-1).float()
-        stretch = places.new_tensor([images.shape[-1] / heatmaps.shape[-1], images.shape[-2] / heatmaps.shape[-2]])
+        stretch = row_like([images.shape[-1] / heatmaps.shape[-1], images.shape[-2] / heatmaps.shape[-2]], places)
         joints_2d = (places * stretch).long().unflatten(0, (batch, views))
         poses = [
             triangulated_ransac(matrices, points, np.random.default_rng(self.config.seed), refine=self.config.refine)

@@ -18,6 +18,9 @@ from torch import nn
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.devices import moved
+from h36m_toolbox.models.execution import EXACT, Execution
+from h36m_toolbox.models.watching import Watch
 from h36m_toolbox.pose_tables import SUBJECT_WORDS, pose_array, pose_field, word_codes
 from h36m_toolbox.sequences import CAMERA_IDS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import H36M_16, H36M_17, Skeleton
@@ -146,7 +149,12 @@ def _in_camera(world: np.ndarray, camera: ScreenCamera) -> np.ndarray:
 
 
 def predict(
-    model: nn.Module, inputs: np.ndarray, device: torch.device | str = "cpu", batch_size: int | None = None
+    model: nn.Module,
+    inputs: np.ndarray,
+    device: torch.device | str = "cpu",
+    batch_size: int | None = None,
+    execution: Execution = EXACT,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """The model's poses for inputs (rows, joints, 2): float32 (rows, joints, 3), metres.
 
@@ -156,22 +164,25 @@ def predict(
     device = torch.device(device)
     size = batch_size or (_POSES_A_BATCH if device.type == "cpu" else _POSES_A_DEVICE_BATCH)
     training = model.training
-    model.to(device).eval()
+    ready = execution.applied(model.to(device).eval())
 
     def batch_from(start: int) -> np.ndarray:
         with torch.inference_mode():  # holds for a thread
-            batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + size], np.float32))
-            return model(batch.to(device)).float().cpu().numpy()
+            batch = moved(np.ascontiguousarray(inputs[start : start + size], np.float32), device)
+            return ready(batch).float().cpu().numpy()
 
     starts = range(0, max(len(inputs), 1), size)  # no rows: one empty batch, which has the shape
-    found = _on_each_core(batch_from, starts) if device.type == "cpu" else map(batch_from, starts)
-    outputs = next(found)
-    if len(starts) > 1:
-        first, outputs = outputs, np.empty((len(inputs), *outputs.shape[1:]), np.float32)
-        outputs[:size] = first
-        for start, poses in zip(starts[1:], found, strict=True):
-            outputs[start : start + size] = poses
+    on_cores = device.type == "cpu" and not execution.compile  # compiled code shares its work out itself
+    outputs = None
+    found = _on_each_core(batch_from, starts) if on_cores else map(batch_from, starts)
+    for start, poses in zip(starts, found, strict=True):
+        if outputs is None:
+            outputs = np.empty((len(inputs), *poses.shape[1:]), np.float32)
+        outputs[start : start + size] = poses
+        if watch is not None:
+            watch.saw(len(poses))
     model.train(training)
+    assert outputs is not None  # there is always a batch
     return outputs
 
 

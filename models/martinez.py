@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from h36m_toolbox.models.batch_norm import BatchNorm
 from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard, PublishedScore
+from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.lifting import screen_lifting
 from h36m_toolbox.models.recipes import Recipe
 from h36m_toolbox.models.registry import checked_options
@@ -82,10 +83,10 @@ class Martinez(nn.Module):
 
     def forward(self, poses: torch.Tensor) -> torch.Tensor:
         """(batch, joints, 2) -> (batch, joints, 3), or (batch, input_size) -> (batch, output_size)."""
-        features = _activated(self.batch_norm1(self.w1(poses.flatten(1))), self)
+        features = _activated(self.batch_norm1(exactly(self.w1, poses.flatten(1))), self)
         for stage in self.linear_stages:
             features = stage(features)
-        outputs = self.w2(features)
+        outputs = exactly(self.w2, features)
         return outputs if poses.ndim == 2 else F.pad(outputs.unflatten(1, (-1, 3)), (0, 0, 1, 0))
 
 

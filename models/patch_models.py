@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.test_time import (
     Mirror,
     Predictor,
@@ -25,6 +26,7 @@ from h36m_toolbox.models.test_time import (
     mirrored_images,
     mirrored_poses,
 )
+from h36m_toolbox.models.watching import Watch
 from h36m_toolbox.pose_datasets.patches import MEAN_RGB, STD_RGB, Patch
 from h36m_toolbox.skeletons import INTEGRAL_18, Skeleton
 
@@ -86,7 +88,7 @@ def patch_predictor(models: Sequence[nn.Module], contract: FromPatches, flip: bo
 
 def normalised_patches(patches: np.ndarray, device: torch.device | str) -> torch.Tensor:
     """Patches (batch, height, width, 3) uint8, red green blue, as the network takes them, on the device."""
-    pixels = torch.from_numpy(patches).to(device, non_blocking=True).movedim(-1, 1).float()
+    pixels = moved(patches, device).movedim(-1, 1).float()
     mean, std = (torch.from_numpy(values).to(device)[:, None, None] for values in (MEAN_RGB, STD_RGB))
     return (pixels - mean) / std
 
@@ -98,6 +100,7 @@ def predict_patches(
     device: torch.device | str = "cpu",
     batch_size: int = 16,
     workers: int = 2,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """Poses (count, joints, 3) in patch pixels, float64, of the patches that `load` gives: uint8, red green blue.
 
@@ -105,6 +108,7 @@ def predict_patches(
     """
     starts = range(0, count, batch_size)
     poses = []
+    watch = watch or Watch(device)
     with torch.inference_mode(), ThreadPoolExecutor(workers) as pool:
 
         def submitted(start: int) -> list[Future[np.ndarray]]:
@@ -113,8 +117,10 @@ def predict_patches(
         ahead = submitted(0)
         for start in starts:
             reading, ahead = ahead, submitted(start + batch_size)
-            patches = np.stack([each.result() for each in reading])
+            with watch.waiting():
+                patches = np.stack([each.result() for each in reading])
             poses.append(predict(normalised_patches(patches, device)).cpu().numpy())
+            watch.saw(len(patches))
     if not poses:
         raise H36MError("no patches to look at; expected one or more people")
     return np.concatenate(poses)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.resnet import ResNetTrunk
 
 FEATURES = 256  # channels below the heat maps
@@ -63,7 +64,7 @@ class PoseResNet(ResNetTrunk):
         deep = self.deep_features(images)
         features = self.deconv_layers(deep)
         return ViewFeatures(
-            self.final_layer(features),
+            exactly(self.final_layer, features),
             features,
             self.alg_confidences(deep) if self.alg_confidences is not None else None,
             self.vol_confidences(deep) if self.vol_confidences is not None else None,

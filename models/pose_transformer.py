@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from h36m_toolbox.models.full_precision import exactly, row_like
+
 HEADS = 8  # of the attention between tokens
 CONTEXT_HEADS = 4  # of the attention to the maps
 SAMPLES = 4  # points on a map a joint and head
@@ -62,7 +64,7 @@ class PoseTransformer(nn.Module):
         """`joints_2d` and their `places` on the maps, both (batch, joints, 2); `maps` (batch, channels, h, w) each."""
         sampled = [_at(each, places) for each in maps]
         features = [embed(each) for embed, each in zip(self.feat_embed, sampled, strict=True)]
-        tokens = torch.stack([self.coord_embed(joints_2d), *features], dim=1) + self.Spatial_pos_embed
+        tokens = torch.stack([exactly(self.coord_embed, joints_2d), *features], dim=1) + self.Spatial_pos_embed
         if len(self.context_blocks):
             for block, atlas in zip(self.context_blocks, projected_atlases(self.context_blocks, maps), strict=True):
                 tokens = block(tokens, places, atlas)
@@ -73,7 +75,7 @@ class PoseTransformer(nn.Module):
         tokens = tokens.flatten(1).unflatten(0, (batch, joints))  # (batch, joints, (1 + levels) * width)
         for block in self.joint_blocks:
             tokens = block(tokens)
-        return self.head(tokens)
+        return exactly(self.head, tokens)
 
 
 class Block(nn.Module):
@@ -175,12 +177,12 @@ class Atlas:
         (batch, channels, levels, joints, points).
         """
         levels, joints = places.shape[1:3]
-        last = places.new_tensor([[width - 1, height - 1] for height, width in self.sizes])[:, None, None]
+        last = torch.stack([row_like([width - 1, height - 1], places) for height, width in self.sizes])[:, None, None]
         tops = [1 + sum(height + 2 for height, _ in self.sizes[:level]) for level in range(levels)]
-        corners = places.new_tensor([[0, top] for top in tops])[:, None, None]
+        corners = torch.stack([row_like([0, top], places) for top in tops])[:, None, None]
         # without a number: anywhere, because torch crashes on NaN; the weights of such a point are NaN too
         pixels = (places.nan_to_num().clamp(-1, 1) + 1) / 2 * last + corners
-        whole = places.new_tensor([self.image.shape[-1] - 1, self.image.shape[-2] - 1]).clamp(min=1)
+        whole = row_like([max(1, side - 1) for side in (self.image.shape[-1], self.image.shape[-2])], places)
         grid = (pixels / whole * 2 - 1).flatten(1, 2)  # (batch, levels * joints, points, 2)
         image = self.image.to(grid.dtype)  # under autocast too, half precision could not tell pixels apart
         values = F.grid_sample(image, grid, padding_mode="border", align_corners=True)

@@ -11,9 +11,11 @@ from torch import nn
 
 from h36m_toolbox.models.ca_poseformer import CAPoseFormer
 from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.folded_norms import with_folded_norms
 from h36m_toolbox.models.poseformer_data import Read
 from h36m_toolbox.models.poseformer_inputs import flip_tested_poses, poses_of
+from h36m_toolbox.models.watching import Watch
 
 ON_CPU = 8  # crops a batch: more of them are no faster there
 Progress = Callable[[int, int], None]  # finished rows, all rows
@@ -46,6 +48,8 @@ def predict(
     device: torch.device | str = "cpu",
     batch_size: int = ON_CPU,
     progress: Progress | None = None,
+    execution: Execution = EXACT,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """Poses (rows, 17, 3), float32, m, relative to the root, with the flip test if the contract says so.
 
@@ -53,14 +57,21 @@ def predict(
     Its backbone runs with folded norms.
     """
     training = model.training
-    ready = ready_to_predict(model.to(device).eval())
+    ready = execution.applied(ready_to_predict(model.to(device).eval()))
     poses_of_batch = flip_tested_poses if contract.flip_test else poses_of
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
+    watch = watch or Watch(device)
     with torch.inference_mode():
-        for batch in read(parts):
+        batches = iter(read(parts))
+        while True:
+            with watch.waiting():
+                batch = next(batches, None)
+            if batch is None:
+                break
             poses = poses_of_batch(ready, batch.to(device), contract.backbone)
             found.append(poses.float().cpu().numpy())
+            watch.saw(len(batch))
             if progress is not None:
                 progress(sum(map(len, found)), rows)
     model.train(training)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.batch_norm import BatchNorm
 from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard, PublishedScore
+from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.lifting import screen_lifting
 from h36m_toolbox.models.recipes import Recipe
 from h36m_toolbox.models.registry import checked_options
@@ -69,7 +70,7 @@ class SemGCN(nn.Module):
 
     def forward(self, poses: torch.Tensor) -> torch.Tensor:
         """(batch, joints, 2) -> (batch, joints, 3)."""
-        return self.gconv_output(self.gconv_layers(self.gconv_input(poses)))
+        return exactly(self.gconv_output, self.gconv_layers(exactly(self.gconv_input, poses)))
 
 
 class ResidualBlock(nn.Module):

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from h36m_toolbox.models.full_precision import exactly
+
 
 class Basic3D(nn.Module):
     """Convolution, batch norm, ReLU."""
@@ -107,4 +109,4 @@ class V2V(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
-        return self.output_layer(self.back_layers(self.encoder_decoder(self.front_layers(volumes))))
+        return exactly(self.output_layer, self.back_layers(self.encoder_decoder(self.front_layers(volumes))))

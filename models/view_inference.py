@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.devices import moved
+from h36m_toolbox.models.execution import EXACT, Execution
+from h36m_toolbox.models.watching import Watch
 from h36m_toolbox.views.crops import normalisation
 from h36m_toolbox.views.samples import ViewInput
 
@@ -37,6 +40,8 @@ def predict(
     batch_size: int = _ON_CPU,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    execution: Execution = EXACT,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """World poses (samples, joints, 3), mm, float32, of the samples 0, 1, ..., of which each has so many `views`.
 
@@ -48,7 +53,8 @@ def predict(
     if not views:
         raise H36MError("one of the processes has no sample to work on; start as many as there are samples, or fewer")
     training = model.training
-    model.to(device).eval()
+    ready = execution.applied(model.to(device).eval())
+    watch = watch or Watch(device)
     poses: dict[int, np.ndarray] = {}
     order = sorted(range(len(views)), key=lambda sample: (views[sample], sample))
     with torch.inference_mode(), ThreadPoolExecutor(workers) as pool:
@@ -57,13 +63,16 @@ def predict(
             batch = ahead.order[:batch_size]
             batch = [sample for sample in batch if views[sample] == views[batch[0]]]
             try:
-                found = model(*batched([each.result() for each in ahead.futures(batch, batch_size)], device))
+                with watch.waiting():
+                    samples = [each.result() for each in ahead.futures(batch, batch_size)]
+                found = ready(*batched(samples, device))
                 for sample, pose in zip(batch, found.joints_3d.float().cpu().numpy(), strict=True):
                     poses[sample] = pose
             except torch.OutOfMemoryError as error:
                 batch_size = _halved(len(batch), device, error)
                 continue
             ahead.drop(batch)
+            watch.saw(sum(views[sample] for sample in batch))
             if progress is not None:
                 progress(len(poses), len(views))
     model.train(training)
@@ -75,7 +84,7 @@ def normalised_images(images: np.ndarray, device: torch.device | str) -> torch.T
 
     Bytes travel to the device, not floats; within 1e-6 of the official float64 arithmetic.
     """
-    pixels = torch.from_numpy(images).to(device, non_blocking=True).movedim(-1, 2)
+    pixels = moved(images, device).movedim(-1, 2)
     factor, shift = (torch.from_numpy(values).to(device)[:, None, None] for values in normalisation())
     return pixels.float() * factor + shift
 
@@ -116,7 +125,7 @@ class _Ahead:
 def batched(samples: list[ViewInput], device: torch.device | str) -> tuple[torch.Tensor, ...]:
     """The arguments of a network's forward: images, projections and, where samples have them, base points."""
     images = normalised_images(np.stack([sample.images for sample in samples]), device)
-    projections = torch.from_numpy(np.stack([sample.projections for sample in samples])).to(device)
+    projections = moved(np.stack([sample.projections for sample in samples]), device)
     points = [sample.base_point for sample in samples if sample.base_point is not None]
-    base = [torch.from_numpy(np.stack(points)).to(device)] if points else []
+    base = [moved(np.stack(points), device)] if points else []
     return images, projections, *base

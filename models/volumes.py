@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.full_precision import in_full_precision, row_like
 
 Aggregation = Literal["sum", "max", "softmax", "conf", "conf_norm"]
 AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "max", "softmax", "conf", "conf_norm")
@@ -24,6 +25,7 @@ def voxel_offsets(side_mm: float, voxels: int, device: torch.device | None = Non
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
 
 
+@in_full_precision
 def coordinate_volumes(base_points: torch.Tensor, offsets: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
     """World coordinates of every voxel, (batch, voxels, voxels, voxels, 3), mm.
 
@@ -44,6 +46,7 @@ def coordinate_volumes(base_points: torch.Tensor, offsets: torch.Tensor, angles:
     return turned + base_points[:, None, None, None].to(offsets.dtype)
 
 
+@in_full_precision
 def unprojected(
     features: torch.Tensor, projections: torch.Tensor, coordinates: torch.Tensor, half_pixel_error: bool
 ) -> torch.Tensor:
@@ -61,7 +64,7 @@ def unprojected(
     depth = seen[..., 2]
     behind = depth <= 0
     pixels = seen[..., :2] / torch.where(depth == 0, torch.ones_like(depth), depth)[..., None]
-    rows_and_columns = pixels.new_tensor([height, width] if half_pixel_error else [height - 1, width - 1])
+    rows_and_columns = row_like([height, width] if half_pixel_error else [height - 1, width - 1], pixels)
     places = 2 * (pixels / rows_and_columns - 0.5)
     sampled = F.grid_sample(
         features.flatten(0, 1), places.flatten(0, 1)[:, :, None], align_corners=True
@@ -90,6 +93,7 @@ def aggregated(volumes: torch.Tensor, how: Aggregation, confidences: torch.Tenso
     return torch.einsum("bvcxyz,bvc->bcxyz", volumes, confidences)
 
 
+@in_full_precision
 def soft_argmax_2d(heatmaps: torch.Tensor, softmax: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
     """Expected (column, row) of each heat map (..., h, w): (..., 2), and the maps as probabilities.
 
@@ -105,6 +109,7 @@ def soft_argmax_2d(heatmaps: torch.Tensor, softmax: bool = True) -> tuple[torch.
     return (expected if softmax else expected / mass[..., None]), maps
 
 
+@in_full_precision
 def soft_argmax_3d(
     volumes: torch.Tensor, coordinates: torch.Tensor, softmax: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,4 +125,4 @@ def soft_argmax_3d(
 
 def scaled_projections(projections: torch.Tensor, scale: tuple[float, float]) -> torch.Tensor:
     """Projections (..., 3, 4) of an image after it is resized by (x, y) factors."""
-    return projections * projections.new_tensor([*scale, 1.0])[:, None]
+    return projections * row_like([*scale, 1.0], projections)[:, None]

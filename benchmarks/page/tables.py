@@ -112,6 +112,10 @@ def provenance_table(runs: Items[ScoredRun]) -> Markup:
         made["options"] = ", ".join(f"{name}={value}" for name, value in made["options"].items()) or "none"
         made["parameters"] = "unknown" if made["parameters"] is None else f"{made['parameters']:,}"
         made["poses_per_s"] = f"{made['poses_per_s']:,.0f}"
+        for name in ("images_per_s", "peak_memory_mb"):
+            made[name] = "unknown" if made[name] is None else f"{made[name]:,.0f}"
+        waiting = made["waiting_share"]
+        made["waiting_share"] = "unknown" if waiting is None else f"{100 * waiting:.0f} %"
         columns.append(
             {
                 **made,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
 from h36m_toolbox.benchmarks.runs.integral import bench_patches
 from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice, chosen_frames
-from h36m_toolbox.benchmarks.runs.origins import identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.origins import check_execution, identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.poseformer import crop_model, crop_poses
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.runs.volumetric import Progress, bench_views
@@ -39,6 +38,7 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.patch_models import FromPatches
 from h36m_toolbox.models.registry import model_card
 from h36m_toolbox.models.view_models import FromViews
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from h36m_toolbox.models.lifting import Lifting, Normaliser
     from h36m_toolbox.models.processes import Processes
+    from h36m_toolbox.models.watching import Spent
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class BenchRequest:
     arguments: tuple[str, ...] = ()  # of the command line, for the run's environment
     flip: bool = False  # average with the mirrored input
     ensemble: tuple[Path, ...] = ()  # weights of more models, whose poses are averaged
+    execution: Execution = EXACT  # precision, layout, compiler, graphs
 
     @property
     def scored_under(self) -> Protocol:
@@ -114,6 +116,7 @@ def bench(
     contract = model_card(request.model).contract(**request.options)
     own = contract.detections if isinstance(contract, FromCrops) else "gt"
     request = replace(request, detections=request.detections or own)
+    check_execution(request)
     if isinstance(contract, FromPatches):
         return bench_patches(request, contract, runs, processes)
     if request.ensemble or (request.flip and not isinstance(contract, FromCrops)):  # crops are flipped as they are
@@ -147,9 +150,9 @@ def bench(
         ran = _predict(model, normaliser, contract, scored, request, processes)
     if ran is None:
         return None
-    predicted, seconds = ran
+    predicted, spent = ran
     _check_finite(predicted, scored, request)
-    provenance = _provenance(request, protocol, model, seconds, len(scored))
+    provenance = _provenance(request, protocol, model, spent, len(scored))
     with new_run(runs, f"{request.model}-{request.detections}-{protocol.name}") as folder:
         table = _prediction_table(scored, predicted, contract.output_joints)
         write_predictions(folder / PREDICTIONS_NAME, table, provenance)
@@ -195,25 +198,27 @@ def _predict(
     scored: pa.Table,
     request: BenchRequest,
     processes: Processes,
-) -> tuple[np.ndarray, float] | None:
-    """Poses (rows, joints, 3), mm, and the seconds that the network took; None but on the first process."""
+) -> tuple[np.ndarray, Spent] | None:
+    """Poses (rows, joints, 3), mm, and what the network took; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
     from h36m_toolbox.models.lifting import predict
+    from h36m_toolbox.models.watching import Watch
 
     mine = scored.slice(*_start_and_length(processes.share(len(scored))))
     detections = read_detections(request.data, request.detections)
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
     inputs = normaliser.inputs(mine, pixels)
-    start = time.perf_counter()
-    outputs = predict(model, inputs, device_named(request.device), request.batch_size)
+    device = device_named(request.device)
+    watch = Watch(device)
+    outputs = predict(model, inputs, device, request.batch_size, request.execution, watch)
+    spent = watch.spent().by_all(processes)
     outputs = processes.gathered(outputs)
-    seconds = time.perf_counter() - start
     if outputs.shape[1:] != (len(contract.output_joints), 3):
         raise H36MError(
             f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
             f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
         )
-    return (normaliser.poses_mm(outputs), seconds) if processes.is_first else None
+    return (normaliser.poses_mm(outputs), spent) if processes.is_first else None
 
 
 def _start_and_length(rows: slice) -> tuple[int, int]:
@@ -226,14 +231,14 @@ def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleto
     return pa.table([*(scored.column(key) for key in KEYS), column], schema=schema)
 
 
-def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, seconds: float, poses: int) -> Provenance:
+def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, spent: Spent, poses: int) -> Provenance:
     return provenance_of(
         request,
         protocol,
         request.options,
         request.detections,
         sha256_of(detections_path(request.data, request.detections)),
-        seconds=seconds,
+        spent=spent,
         poses=poses,
         root="relative",
         parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -122,7 +122,8 @@ def _predicted(request: BenchRequest, contract: FromPatches, people: People) -> 
     from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
 
     device = device_named(request.device)
-    models = [model.to(device).eval() for model in created_models(request, contract)]
+    created = [model.to(device).eval() for model in created_models(request, contract)]
+    models = [request.execution.applied(model) for model in created]
 
     def load(place: int) -> np.ndarray:
         return cut_patch(read_image(people.images[place]), people.boxes[place], contract.patch)

@@ -7,7 +7,6 @@ of known size. A model whose depths are pixels, as the challenge's, is scaled to
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 
     from h36m_toolbox.benchmarks.runs.bench import BenchRequest
     from h36m_toolbox.models.processes import Processes
+    from h36m_toolbox.models.watching import Spent
 
 SCORES_NAME = "integral_scores.json"
 _BOXES = "true-box"  # what the run takes in place of 2D detections
@@ -147,7 +147,7 @@ def patch_samples(data: Path, scored: pa.Table, patch: Patch) -> PatchSamples:
 class _Ran:
     poses: np.ndarray  # (rows, joints, 3), mm
     true: np.ndarray  # (rows, joints, 3), mm, camera frame
-    seconds: float
+    spent: Spent
     parameters: int
 
 
@@ -155,12 +155,14 @@ def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, p
     """Poses of all rows; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
     from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
+    from h36m_toolbox.models.watching import Watch
 
     device = device_named(request.device)
-    models = [model.to(device).eval() for model in created_models(request, contract)]
+    created = [model.to(device).eval() for model in created_models(request, contract)]
+    models = [request.execution.applied(model) for model in created]
     samples, share = patch_samples(request.data, scored, contract.patch), processes.share(len(scored))
     batch_size = request.batch_size or (_ON_GPU if device.startswith("cuda") else _ON_CPU)
-    start = time.perf_counter()
+    watch = Watch(device)
     found = predict_patches(
         patch_predictor(models, contract, request.flip),
         lambda place: samples.load(share.start + place, contract),
@@ -168,9 +170,10 @@ def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, p
         device,
         batch_size,
         _READERS,
+        watch,
     )
+    spent = watch.spent().by_all(processes)
     found = processes.gathered(found)
-    seconds = time.perf_counter() - start
     if not processes.is_first:
         return None
     poses = samples.in_camera(found, contract)
@@ -180,8 +183,8 @@ def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, p
             f"model {request.model} with {request.weights or 'random weights'} predicts NaN or infinite numbers for "
             f"{wrong.sum()} of {len(poses)} poses; look for such numbers in the weights"
         )
-    parameters = sum(parameter.numel() for model in models for parameter in model.parameters())
-    return _Ran(poses, samples.filmed.camera, seconds, parameters)
+    parameters = sum(parameter.numel() for model in created for parameter in model.parameters())
+    return _Ran(poses, samples.filmed.camera, spent, parameters)
 
 
 def created_models(request: BenchRequest, contract: FromPatches) -> list[nn.Module]:
@@ -212,7 +215,7 @@ def _provenance(request: BenchRequest, contract: FromPatches, ran: _Ran) -> Prov
         described_options(request),
         _BOXES,
         "",
-        seconds=ran.seconds,
+        spent=ran.spent,
         poses=len(ran.poses),
         root="relative" if contract.patch.depth_mm is None else "absolute",
         parameters=ran.parameters,

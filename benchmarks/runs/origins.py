@@ -17,6 +17,7 @@ from h36m_toolbox.storage.files import sha256_of
 if TYPE_CHECKING:
     from h36m_toolbox.benchmarks.protocols import Protocol
     from h36m_toolbox.benchmarks.runs.bench import BenchRequest
+    from h36m_toolbox.models.watching import Spent
 
 
 def weights_sha256(request: BenchRequest) -> str:
@@ -35,18 +36,26 @@ def described_options(request: BenchRequest) -> dict[str, Any]:
     return request.options | flip | ({"ensemble": 1 + len(request.ensemble)} if request.ensemble else {})
 
 
+def check_execution(request: BenchRequest) -> None:
+    """An H36MError for a way of executing the network that the request's device does not know."""
+    from h36m_toolbox.models.devices import device_named
+
+    request.execution.check(device_named(request.device))
+
+
 def identity_of(
     request: BenchRequest, protocol: Protocol, options: dict[str, Any], detections: str, **hashes: Any
 ) -> dict[str, Any]:
     """What decides the predictions and their score: a finished run of the same need not be run again.
 
-    `hashes` are those of the files that this kind of model reads, besides weights and labels.
+    How the network was executed counts among the options where it is not the default. `hashes` are those of the files
+    that this kind of model reads, besides weights and labels.
     """
     from h36m_toolbox.models.devices import device_label, device_named
 
     return {
         "model": request.model,
-        "options": options,
+        "options": options | request.execution.described(),
         "weights_sha256": weights_sha256(request),
         "seed": request.seed,
         "detections": detections,
@@ -67,19 +76,19 @@ def provenance_of(
     detections: str,
     detections_sha256: str,
     *,
-    seconds: float,
+    spent: Spent,
     poses: int,
     root: str,
     parameters: int,
 ) -> Provenance:
-    """The provenance of `poses` predictions that took `seconds`, made now on this machine."""
+    """The provenance of `poses` predictions that took what was `spent`, made now on this machine."""
     import torch
 
     from h36m_toolbox.models.devices import device_label, device_named
 
     return Provenance(
         model=request.model,
-        options=options,
+        options=options | request.execution.described(),
         weights_sha256=weights_sha256(request),
         detections=detections,
         detections_sha256=detections_sha256,
@@ -91,8 +100,11 @@ def provenance_of(
         python_version=platform.python_version(),
         device=device_label(device_named(request.device)),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(seconds, 4),
-        poses_per_s=round(poses / max(seconds, 1e-9), 1),
+        seconds=round(spent.seconds, 4),
+        poses_per_s=round(poses / max(spent.seconds, 1e-9), 1),
         root=root,
         parameters=parameters,
+        images_per_s=round(spent.images_per_s, 1),
+        waiting_share=round(spent.waiting_share, 4),
+        peak_memory_mb=None if spent.peak_memory_mb is None else round(spent.peak_memory_mb, 1),
     )

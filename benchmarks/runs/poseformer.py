@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from h36m_toolbox.benchmarks.runs.bench import BenchRequest
     from h36m_toolbox.models.poseformer_inference import Progress
     from h36m_toolbox.models.processes import Processes
+    from h36m_toolbox.models.watching import Spent
 
 
 def crop_model(request: BenchRequest) -> nn.Module:
@@ -40,8 +40,8 @@ def crop_poses(
     request: BenchRequest,
     processes: Processes | None,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, float] | None:
-    """Poses (rows, 17, 3), mm, relative to the root, of labels with `joints_3d_camera`, and the seconds that it took.
+) -> tuple[np.ndarray, Spent] | None:
+    """Poses (rows, 17, 3), mm, relative to the root, of labels with `joints_3d_camera`, and what that took.
 
     With the flip test unless the contract says otherwise; None but on the first process. `progress` is told how many
     poses of all this process has finished. Raises H36MError for missing detections and frames.
@@ -50,6 +50,7 @@ def crop_poses(
     from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, reading, rows_of_data
     from h36m_toolbox.models.poseformer_inference import default_batch_size, predict
     from h36m_toolbox.models.processes import ALONE
+    from h36m_toolbox.models.watching import Watch
 
     processes = processes or ALONE
     share = processes.share(len(scored))
@@ -59,11 +60,10 @@ def crop_poses(
     rows = rows_of_data(request.data, mine, pixels, request.detections)
     reader = CropReader(request.data, CROP_STORE if contract.stored_crops else WHOLE_FRAMES)
     device = device_named(request.device)
-    start = time.perf_counter()
+    watch = Watch(device)
     read = reading(rows, reader, pinned=device.startswith("cuda"))
-    found = predict(
-        model, len(rows), read, contract, device, request.batch_size or default_batch_size(device), progress
-    )
+    batch_size = request.batch_size or default_batch_size(device)
+    found = predict(model, len(rows), read, contract, device, batch_size, progress, request.execution, watch)
+    spent = watch.spent().by_all(processes)
     poses = processes.gathered(found)
-    seconds = time.perf_counter() - start
-    return (poses * np.float32(1000), seconds) if processes.is_first else None
+    return (poses * np.float32(1000), spent) if processes.is_first else None

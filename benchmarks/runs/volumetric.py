@@ -6,7 +6,6 @@ in the camera frame of each of its views.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from h36m_toolbox.benchmarks.protocols import Protocol
     from h36m_toolbox.benchmarks.runs.bench import BenchRequest
     from h36m_toolbox.models.processes import Processes
+    from h36m_toolbox.models.watching import Spent
 
 Progress = Callable[[int, int], None]  # finished samples, all of this process's
 
@@ -159,7 +159,7 @@ def _model(request: BenchRequest, contract: FromViews, limbs: dict[str, Any]) ->
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
 class _Ran:
     world: np.ndarray  # (samples, joints, 3), mm
-    seconds: float
+    spent: Spent
 
 
 def _predicted(
@@ -168,15 +168,26 @@ def _predicted(
     """World poses of all samples; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
     from h36m_toolbox.models.view_inference import default_batch_size, predict
+    from h36m_toolbox.models.watching import Watch
 
     device = device_named(request.device)
     share = processes.share(len(samples))
     views = [len(cameras) for cameras in samples.cameras[share]]
     batch_size = request.batch_size or default_batch_size(device)
-    start = time.perf_counter()
-    found = predict(model, lambda i: samples.load(share.start + i), views, device, batch_size, _READERS, progress)
+    watch = Watch(device)
+    found = predict(
+        model,
+        lambda i: samples.load(share.start + i),
+        views,
+        device,
+        batch_size,
+        _READERS,
+        progress,
+        request.execution,
+        watch,
+    )
+    spent = watch.spent().by_all(processes)
     world = processes.gathered(found)
-    seconds = time.perf_counter() - start
     if not processes.is_first:
         return None
     wrong = ~np.isfinite(world).all(axis=(1, 2))
@@ -186,7 +197,7 @@ def _predicted(
             f"{wrong.sum()} of {len(world)} samples, the first is {samples.name(int(wrong.argmax()))}; look for such "
             "numbers in the weights"
         )
-    return _Ran(world, seconds)
+    return _Ran(world, spent)
 
 
 def _provenance(request: BenchRequest, protocol: Protocol, source: _Source, model: nn.Module, ran: _Ran) -> Provenance:
@@ -196,7 +207,7 @@ def _provenance(request: BenchRequest, protocol: Protocol, source: _Source, mode
         request.options,
         source.detections,
         source.sha256,
-        seconds=ran.seconds,
+        spent=ran.spent,
         poses=len(ran.world),
         root="absolute",
         parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -11,7 +11,14 @@ from typing import Any
 
 import click
 
-from h36m_toolbox.commands.options import FILE, Words, arguments_as_given, data_options, model_options
+from h36m_toolbox.commands.options import (
+    FILE,
+    Words,
+    arguments_as_given,
+    data_options,
+    execution_options,
+    model_options,
+)
 
 
 @click.command("bench")
@@ -37,6 +44,7 @@ from h36m_toolbox.commands.options import FILE, Words, arguments_as_given, data_
 @click.option("--ensemble", type=FILE, multiple=True, help="Weights of one more model to average with; repeatable.")
 @click.option("--resume", is_flag=True, help="Keep a finished run of the same request instead of running again.")
 @click.option("--batch-size", type=click.IntRange(1), help="[default: what suits the device]")
+@execution_options
 @model_options
 def command(
     weights: Path | None,
@@ -75,6 +83,7 @@ def command(
         result = run_bench(asked, runs, processes, step)
     if result:
         click.echo(result.report.summary())
+        click.echo(result.report.provenance.speed)
         did = "kept" if result.kept else "wrote"
         click.echo(f"{did} {result.folder}, a row in {runs / 'leaderboard.csv'}")
 

@@ -205,6 +205,32 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--precision` and how the device is given its work, which the command gets as an `Execution`."""
+
+    @wraps(command)
+    def run(precision: str, channels_last: bool, compile: bool, cuda_graphs: bool, **values: Any) -> Any:
+        from h36m_toolbox.models.execution import Execution
+
+        execution = Execution(precision, channels_last, compile, cuda_graphs)  # type: ignore[arg-type]  # click checks
+        return command(execution=execution, **values)
+
+    for each in (
+        click.option("--cuda-graphs", is_flag=True, help="Launch a whole forward at once, on CUDA."),
+        click.option("--compile", is_flag=True, help="torch.compile the network: minutes before it pays."),
+        click.option("--channels-last", is_flag=True, help="Lay out convolutions channel by channel."),
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "tf32", "bf16"]),
+            default="fp32",
+            show_default=True,
+            help="Of the network's products; tf32 on CUDA only. Recorded with the run.",
+        ),
+    ):
+        run = each(run)
+    return run
+
+
 @contextmanager
 def progress_bar(what: str, unit: str = "seq", total: int | None = None) -> Iterator[Callable[..., None]]:
     from tqdm import tqdm
