@@ -28,7 +28,7 @@ from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
 from h36m_toolbox.benchmarks.runs.integral import bench_patches
 from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice, chosen_frames
-from h36m_toolbox.benchmarks.runs.origins import identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.origins import described_options, ensemble_members, identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.poseformer import crop_model, crop_poses
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.runs.volumetric import Progress, bench_views
@@ -48,10 +48,12 @@ from h36m_toolbox.skeletons import Skeleton
 from h36m_toolbox.storage.files import sha256_of
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from h36m_toolbox.models.lifting import Lifting, Normaliser
     from h36m_toolbox.models.processes import Processes
+    from h36m_toolbox.models.test_time import Predictor
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,15 @@ def bench(
     contract = model_card(request.model).contract(**request.options)
     own = contract.detections if isinstance(contract, FromCrops) else "gt"
     request = replace(request, detections=request.detections or own)
+    members = ensemble_members(request)
     if isinstance(contract, FromPatches):
         return bench_patches(request, contract, runs, processes)
-    if request.ensemble or (request.flip and not isinstance(contract, FromCrops)):  # crops are flipped as they are
-        raise H36MError(
-            f"model {request.model} is benched without flip test and ensemble; leave --flip, --ensemble out"
-        )
     if isinstance(contract, FromViews):
         return bench_views(request, contract, runs, processes, progress)
+    if isinstance(contract, FromCrops):
+        if request.flip and not contract.flip_test:
+            raise H36MError("--flip and --option flip_test=false contradict each other; leave one of them out")
+        request = replace(request, flip=contract.flip_test)  # the row says what is officially on by default
     from h36m_toolbox.models.processes import ALONE
 
     processes = processes or ALONE
@@ -140,16 +143,17 @@ def bench(
         if kept:
             return kept_run(Path(kept), request.split, labels, protocol) if processes.is_first else None
     if isinstance(contract, FromCrops):
-        model = crop_model(request)
-        ran = crop_poses(model, contract, scored, request, processes, progress)
+        models = [crop_model(member) for member in members]
+        ran = crop_poses(models, contract, scored, request, processes, progress)
     else:
-        model, normaliser = _model(request, contract)
-        ran = _predict(model, normaliser, contract, scored, request, processes)
+        lifters = [_model(member, contract) for member in members]
+        models = [model for model, _ in lifters]
+        ran = _predict(lifters, contract, scored, request, processes)
     if ran is None:
         return None
     predicted, seconds = ran
     _check_finite(predicted, scored, request)
-    provenance = _provenance(request, protocol, model, seconds, len(scored))
+    provenance = _provenance(request, protocol, models, seconds, len(scored))
     with new_run(runs, f"{request.model}-{request.detections}-{protocol.name}") as folder:
         table = _prediction_table(scored, predicted, contract.output_joints)
         write_predictions(folder / PREDICTIONS_NAME, table, provenance)
@@ -160,7 +164,8 @@ def bench(
 def _identity(request: BenchRequest, protocol: Protocol) -> dict[str, Any]:
     bundled_skeleton(request.data, request.detections)  # refuses a name that DATA has not
     detections_sha256 = sha256_of(detections_path(request.data, request.detections))
-    return identity_of(request, protocol, request.options, request.detections, detections_sha256=detections_sha256)
+    options = described_options(request)
+    return identity_of(request, protocol, options, request.detections, detections_sha256=detections_sha256)
 
 
 def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest) -> None:
@@ -189,31 +194,48 @@ def _model(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normali
 
 
 def _predict(
-    model: nn.Module,
-    normaliser: Normaliser,
+    lifters: list[tuple[nn.Module, Normaliser]],
     contract: Lifting,
     scored: pa.Table,
     request: BenchRequest,
     processes: Processes,
 ) -> tuple[np.ndarray, float] | None:
-    """Poses (rows, joints, 3), mm, and the seconds that the network took; None but on the first process."""
-    from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.lifting import predict
+    """Poses (rows, joints, 3), mm, and the seconds from pixels to poses; None but on the first process."""
+    import torch
+
+    from h36m_toolbox.models.lifting import lifting_mirror
+    from h36m_toolbox.models.test_time import averaged
 
     mine = scored.slice(*_start_and_length(processes.share(len(scored))))
     detections = read_detections(request.data, request.detections)
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
-    inputs = normaliser.inputs(mine, pixels)
+    predictors = [_predictor(model, normaliser, contract, mine, request) for model, normaliser in lifters]
+    lifted = averaged(predictors, lifting_mirror(mine, contract), request.flip)
     start = time.perf_counter()
-    outputs = predict(model, inputs, device_named(request.device), request.batch_size)
-    outputs = processes.gathered(outputs)
-    seconds = time.perf_counter() - start
-    if outputs.shape[1:] != (len(contract.output_joints), 3):
-        raise H36MError(
-            f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
-            f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
-        )
-    return (normaliser.poses_mm(outputs), seconds) if processes.is_first else None
+    poses = processes.gathered(lifted(torch.from_numpy(pixels)).numpy())
+    return (poses, time.perf_counter() - start) if processes.is_first else None
+
+
+def _predictor(
+    model: nn.Module, normaliser: Normaliser, contract: Lifting, labels: pa.Table, request: BenchRequest
+) -> Predictor[torch.Tensor]:
+    """From the pixels (rows, input joints, 2) of these labels to poses (rows, output joints, 3), mm."""
+    import torch
+
+    from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.lifting import predict
+
+    def lifted(pixels: torch.Tensor) -> torch.Tensor:
+        inputs = normaliser.inputs(labels, pixels.numpy())
+        outputs = predict(model, inputs, device_named(request.device), request.batch_size)
+        if outputs.shape[1:] != (len(contract.output_joints), 3):
+            raise H36MError(
+                f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
+                f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
+            )
+        return torch.from_numpy(normaliser.poses_mm(outputs))
+
+    return lifted
 
 
 def _start_and_length(rows: slice) -> tuple[int, int]:
@@ -226,15 +248,17 @@ def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleto
     return pa.table([*(scored.column(key) for key in KEYS), column], schema=schema)
 
 
-def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, seconds: float, poses: int) -> Provenance:
+def _provenance(
+    request: BenchRequest, protocol: Protocol, models: list[nn.Module], seconds: float, poses: int
+) -> Provenance:
     return provenance_of(
         request,
         protocol,
-        request.options,
+        described_options(request),
         request.detections,
         sha256_of(detections_path(request.data, request.detections)),
         seconds=seconds,
         poses=poses,
         root="relative",
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(parameter.numel() for model in models for parameter in model.parameters()),
     )

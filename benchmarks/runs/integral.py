@@ -28,7 +28,7 @@ from h36m_toolbox.benchmarks.predictions import (
 )
 from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
-from h36m_toolbox.benchmarks.runs.origins import described_options, identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.origins import described_options, ensemble_members, identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
 from h36m_toolbox.cameras import h36m_camera
@@ -69,8 +69,6 @@ def bench_patches(
     processes = processes or ALONE
     if request.detections != "gt":
         raise H36MError(f"model {request.model} sees images and takes no 2D detections; leave {request.detections} out")
-    if request.ensemble and request.weights is None:
-        raise H36MError("an ensemble needs weights of its first model too; give --weights FILE besides --ensemble")
     protocol = request.scored_under
     check_joints(f"model {request.model}", contract.output_joints, protocol)
     if (runs / LEADERBOARD_NAME).exists():
@@ -188,15 +186,14 @@ def created_models(request: BenchRequest, contract: FromPatches) -> list[nn.Modu
     """The models of a request on the CPU: that of its weights, or a random one, and those of its ensemble."""
     import torch
 
-    files = [request.weights, *request.ensemble]
     models = []
-    for path in files:
+    for member in ensemble_members(request):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
-            start = {} if path else contract.untrained
+            start = {} if member.weights else contract.untrained
             model = create_model(request.model, **{**start, **request.options})
-        if path:
-            load_weights(model, path)
+        if member.weights:
+            load_weights(model, member.weights)
         models.append(model)
     return models
 
