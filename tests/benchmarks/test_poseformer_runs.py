@@ -89,6 +89,31 @@ def test_without_the_flip_test_each_frame_is_seen_once(prepared: Path, rows: Pos
     assert np.abs(once - predict(model, 3, read, FromCrops("hrnet_32"))).max() > 1e-3
 
 
+def test_the_row_names_the_flip_test_and_an_ensemble_of_a_model_with_itself_is_the_model(
+    prepared: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    weights = tmp_path / "weights.pt"
+    torch.save(create_model("ca-poseformer").state_dict(), weights)
+    own = [word for word in asked(prepared, tmp_path) if word != "--untrained"]
+    cases = ((), ("--flip",), ("--ensemble", weights), ("--option", "flip_test=false"))
+    for more in cases:
+        done(*own, "--weights", weights, *more)
+    with (tmp_path / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    options = [row["options"] for row in rows]
+    assert options == ["flip_test=True", "flip_test=True", "flip_test=True, ensemble=2", "flip_test=False"]
+    plain, flipped, both, once = (
+        pose_array(read_predictions(tmp_path / row["run"] / "predictions.parquet").table, PREDICTION_COLUMN)
+        for row in rows
+    )
+    np.testing.assert_array_equal(flipped, plain)
+    np.testing.assert_array_equal(both, plain)
+    assert np.abs(once - plain).max() > 1
+    message = refused(*own, "--weights", weights, "--flip", "--option", "flip_test=false")
+    assert "--flip and --option flip_test=false contradict each other" in message
+
+
 def test_no_rows_give_no_poses(prepared: Path, rows: PoseFormerRows) -> None:
     model = create_model("ca-poseformer")
     read = reading(rows, CropReader(prepared))
