@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import pickle
 from pathlib import Path
@@ -51,6 +52,9 @@ def test_val_is_scored_and_written_in_the_submission_s_form(root: Path, tmp_path
     assert scores["figures"]["hm36_17j"] == pytest.approx(scores["mpjpe_mm"])
     assert scores["options"]["flip_test"] is True
     assert "true pose" in scores["boxes"]
+    with (tmp_path / "out" / "integral_per_joint.csv").open(newline="") as file:
+        joints = [float(line["error"]) for line in csv.DictReader(file)]
+    assert np.mean(joints[:17]) == pytest.approx(scores["mpjpe_mm"], rel=1e-9)
     assert len(list((tmp_path / "out" / "POSE").iterdir())) == IMAGES
 
 

@@ -143,7 +143,7 @@ def test_the_flip_test_and_an_ensemble_of_views_are_averaged_and_named(data: Pat
     torch.manual_seed(5)
     model = create_model("algebraic", **OPTIONS)
     torch.save(model.state_dict(), tmp_path / "weights.pth")
-    own = ("--weights", tmp_path / "weights.pth", "--every", 16)
+    own = ("--weights", tmp_path / "weights.pth")
     plain, flipped, both = (
         run("algebraic", data, tmp_path / f"run{number}", *own, *more)
         for number, more in enumerate(((), ("--flip",), ("--ensemble", tmp_path / "weights.pth")))
