@@ -33,7 +33,7 @@ from h36m_toolbox.pose_datasets.challenge import (
 )
 from h36m_toolbox.pose_datasets.patches import cut_patch
 from h36m_toolbox.pose_datasets.people import People, read_image
-from h36m_toolbox.pose_datasets.submissions import write_pose_csvs, write_submission
+from h36m_toolbox.pose_datasets.submissions import read_submission, write_pose_csvs, write_submission
 from h36m_toolbox.skeletons import H36M_17, INTEGRAL_18
 from h36m_toolbox.storage.files import folder_written_whole
 
@@ -104,6 +104,14 @@ def run_challenge(
             (folder / JOINTS_NAME).write_text(joints, encoding="ascii")
             (folder / SCORES_NAME).write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
     return scores
+
+
+def check_submission(root: Path, part: str, submission: Path) -> int:
+    """How many images a set of CHALL_H80K in `root` has, each of which has its pose in this submission.
+
+    Raises H36MError for a submission of another form or number.
+    """
+    return len(read_submission(submission, len(challenge_images(root, part))))
 
 
 def _people(
