@@ -6,6 +6,10 @@ groups of joints and axes beside it. Facts from github.com/JimmySuen/integral-hu
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
+
 import numpy as np
 
 from h36m_toolbox.benchmarks.pose_blocks import as_block, centred, fitted, lengths, moved
@@ -26,6 +30,7 @@ _GROUPS = {
     "Wrist": ("LWrist", "RWrist"),
     "17j": H36M_17.joints,  # the root's error of 0 is one of the 17
 }
+JOINT_FIGURES = ("error", "error_align", "error_x", "error_y", "error_z")
 FIGURES = tuple(f"hm36_{name}" for name in (*_GROUPS, "17j_align", "17j_x", "17j_y", "17j_z"))
 
 
@@ -36,19 +41,54 @@ def integral_scores(predicted: np.ndarray, target: np.ndarray, challenge: bool =
     on all 18 joints, re-rooted afterwards unless `challenge`. Raises H36MError for other shapes and for poses that no
     rotation fits.
     """
+    errors = integral_joint_errors(predicted, target, challenge)
+    places = {name: INTEGRAL_18.indices(joints) for name, joints in _GROUPS.items()}
+    scores = {f"hm36_{name}": errors["error"][:, group].mean(axis=1) for name, group in places.items()}
+    for kind in ("align", "x", "y", "z"):
+        scores[f"hm36_17j_{kind}"] = errors[f"error_{kind}"][:, places["17j"]].mean(axis=1)
+    return scores
+
+
+def integral_joint_errors(predicted: np.ndarray, target: np.ndarray, challenge: bool = False) -> dict[str, np.ndarray]:
+    """JOINT_FIGURES (n, 18): distances, those after the fit, and absolute differences along x, y and z; else as above.
+
+    The program's groups of joints are means of them.
+    """
     if predicted.shape != target.shape or predicted.shape[1:] != (len(INTEGRAL_18), 3) or not len(predicted):
         raise H36MError(
             f"predicted poses {predicted.shape} and true ones {target.shape}; expected (n, {len(INTEGRAL_18)}, 3) twice"
         )
     found, true = as_block(predicted), as_block(target)
     left = found - found[:, :1] - (true if challenge else true - true[:, :1])
-    errors = lengths(left)
-    places = {name: INTEGRAL_18.indices(joints) for name, joints in _GROUPS.items()}
-    scores = {f"hm36_{name}": errors[group].mean(axis=0) for name, group in places.items()}
-    scores["hm36_17j_align"] = _aligned(found, true, challenge)[places["17j"]].mean(axis=0)
-    for axis, differences in zip("xyz", np.abs(left[:, places["17j"]]), strict=True):
-        scores[f"hm36_17j_{axis}"] = differences.mean(axis=0)
-    return scores
+    kinds = (lengths(left), _aligned(found, true, challenge), *np.abs(left))
+    return {name: values.T for name, values in zip(JOINT_FIGURES, kinds, strict=True)}
+
+
+def per_action_csv(scores: dict[str, np.ndarray], actions: np.ndarray) -> str:
+    """FIGURES' means over the frames of each action, as officially over a set `act00` and so on; the last line is all.
+
+    `actions` (n,) names each pose's; lines are in the order of the names.
+    """
+    names = [*np.unique(actions), "all"]
+    chosen = [np.ones(len(actions), bool) if name == "all" else actions == name for name in names]
+    lines = [
+        (name, int(rows.sum()), *(repr(float(scores[figure][rows].mean())) for figure in FIGURES))
+        for name, rows in zip(names, chosen, strict=True)
+    ]
+    return _csv(("action", "frames", *FIGURES), lines)
+
+
+def per_joint_csv(errors: dict[str, np.ndarray]) -> str:
+    """JOINT_FIGURES' means over all frames, a line for each joint of INTEGRAL_18."""
+    means = [errors[figure].mean(axis=0) for figure in JOINT_FIGURES]
+    lines = [(joint, *(repr(float(mean[place])) for mean in means)) for place, joint in enumerate(INTEGRAL_18.joints)]
+    return _csv(("joint", *JOINT_FIGURES), lines)
+
+
+def _csv(head: tuple[str, ...], lines: Sequence[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *lines])
+    return text.getvalue()
 
 
 def _aligned(found: np.ndarray, true: np.ndarray, challenge: bool) -> np.ndarray:

@@ -20,6 +20,7 @@ from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.execution import EXACT, Execution
+from h36m_toolbox.models.test_time import Mirror, mirrored_poses
 from h36m_toolbox.models.watching import Watch
 from h36m_toolbox.pose_tables import SUBJECT_WORDS, pose_array, pose_field, word_codes
 from h36m_toolbox.sequences import CAMERA_IDS, TRAIN_SUBJECTS
@@ -129,6 +130,22 @@ def lifting_targets(labels: pa.Table, skeleton: Skeleton = H36M_16) -> np.ndarra
         poses = _in_camera(world[rows], screen_camera(subject, camera))
         targets[rows] = poses - poses[:, root : root + 1]
     return targets
+
+
+def lifting_mirror(labels: pa.Table, contract: Lifting) -> Mirror[torch.Tensor]:
+    """How a lifter is shown the mirrored people of these rows, in pixels: x -> image width - x, before its own units.
+
+    In screen units that is x -> -x. Its poses, camera frame, relative to the root, are mirrored at x = 0.
+    """
+    cameras = word_codes(labels, "camera")
+    widths = np.empty((len(labels), 1, 1))
+    for code in np.unique(cameras):
+        widths[cameras == code] = h36m_camera(TRAIN_SUBJECTS[0], CAMERA_IDS[code]).size[0]  # the same for all subjects
+    width = torch.from_numpy(widths)
+    return Mirror(
+        lambda pixels: mirrored_poses(pixels, contract.input_joints, width.to(pixels)),
+        lambda poses: mirrored_poses(poses, contract.output_joints),
+    )
 
 
 def rows_of_views(labels: pa.Table) -> list[tuple[tuple[str, str], np.ndarray]]:

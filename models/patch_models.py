@@ -21,8 +21,7 @@ from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.test_time import (
     Mirror,
     Predictor,
-    ensembled,
-    flip_tested,
+    averaged,
     mirrored_images,
     mirrored_poses,
 )
@@ -78,12 +77,9 @@ def patch_predictor(models: Sequence[nn.Module], contract: FromPatches, flip: bo
     """
 
     def predictor(model: nn.Module) -> Predictor[torch.Tensor]:
-        def predict(patches: torch.Tensor) -> torch.Tensor:
-            return in_patch(model(patches), contract.patch)
+        return lambda patches: in_patch(model(patches), contract.patch)
 
-        return flip_tested(predict, patch_mirror(contract)) if flip else predict
-
-    return ensembled([predictor(model) for model in models])
+    return averaged([predictor(model) for model in models], patch_mirror(contract), flip)
 
 
 def normalised_patches(patches: np.ndarray, device: torch.device | str) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.folded_norms import with_folded_norms
 from h36m_toolbox.models.poseformer_data import Read
-from h36m_toolbox.models.poseformer_inputs import flip_tested_poses, poses_of
+from h36m_toolbox.models.poseformer_inputs import CROP_MIRROR, PoseFormerBatch, poses_of
+from h36m_toolbox.models.test_time import Predictor, averaged
 from h36m_toolbox.models.watching import Watch
 
 ON_CPU = 8  # crops a batch: more of them are no faster there
@@ -50,15 +51,20 @@ def predict(
     progress: Progress | None = None,
     execution: Execution = EXACT,
     watch: Watch | None = None,
+    others: Sequence[nn.Module] = (),
 ) -> np.ndarray:
     """Poses (rows, 17, 3), float32, m, relative to the root, with the flip test if the contract says so.
 
-    `read` gives the batches. In eval mode; the model is moved to `device`, and whether it was training is restored.
-    Its backbone runs with folded norms.
+    Averaged with those of `others`, an ensemble. `read` gives the batches. In eval mode; the model is moved to
+    `device`, and whether it was training is restored. Backbones run with folded norms.
     """
     training = model.training
-    ready = execution.applied(ready_to_predict(model.to(device).eval()))
-    poses_of_batch = flip_tested_poses if contract.flip_test else poses_of
+    ready = [execution.applied(ready_to_predict(each.to(device).eval())) for each in (model, *others)]
+
+    def predictor(network: nn.Module) -> Predictor[PoseFormerBatch]:
+        return lambda batch: poses_of(network, batch, contract.backbone)
+
+    poses_of_batch = averaged([predictor(network) for network in ready], CROP_MIRROR, contract.flip_test)
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
     watch = watch or Watch(device)
@@ -69,7 +75,7 @@ def predict(
                 batch = next(batches, None)
             if batch is None:
                 break
-            poses = poses_of_batch(ready, batch.to(device), contract.backbone)
+            poses = poses_of_batch(batch.to(device))
             found.append(poses.float().cpu().numpy())
             watch.saw(len(batch))
             if progress is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from h36m_toolbox.frames.crops import POSEFORMER_SIZE
-from h36m_toolbox.models.test_time import mirrored_images, mirrored_poses
+from h36m_toolbox.models.test_time import Mirror, mirrored_images, mirrored_poses
 from h36m_toolbox.skeletons import H36M_17, Skeleton
 
 # Mean and deviation of red, green, blue in units of the whole range: ImageNet's for HRNet, CPN's own mean alone.
@@ -92,20 +92,16 @@ def poses_of(model: nn.Module, batch: PoseFormerBatch, backbone: str) -> torch.T
     return model(images, batch.joints_2d, batch.joints_crop, *((batch.maps,) if batch.maps else ()))
 
 
-def flip_tested_poses(model: nn.Module, batch: PoseFormerBatch, backbone: str) -> torch.Tensor:
-    """Poses (batch, 17, 3): the mean of those of the batch and, mirrored back, of its mirror image; in one pass."""
-    mirror = batch.mirrored()
-    both = PoseFormerBatch(
-        torch.cat([batch.images, mirror.images]),
-        torch.cat([batch.joints_2d, mirror.joints_2d]),
-        torch.cat([batch.joints_crop, mirror.joints_crop]),
-        torch.cat([batch.targets, mirror.targets]),
-        tuple(torch.cat(pair) for pair in zip(batch.maps, mirror.maps, strict=True)),
+def joined(first: PoseFormerBatch, second: PoseFormerBatch) -> PoseFormerBatch:
+    """Two batches, one after the other; of the maps' mirror images nothing is kept."""
+    return PoseFormerBatch(
+        torch.cat([first.images, second.images]),
+        torch.cat([first.joints_2d, second.joints_2d]),
+        torch.cat([first.joints_crop, second.joints_crop]),
+        torch.cat([first.targets, second.targets]),
+        tuple(torch.cat(pair) for pair in zip(first.maps, second.maps, strict=True)),
     )
-    poses, of_mirror = poses_of(model, both, backbone).chunk(2)
-    return flip_merged(poses, of_mirror)
 
 
-def flip_merged(poses: torch.Tensor, of_mirror: torch.Tensor, skeleton: Skeleton = H36M_17) -> torch.Tensor:
-    """The mean of poses (..., joints, 3) and of those of the mirror image, mirrored back."""
-    return (poses + mirrored_poses(of_mirror, skeleton)) / 2
+# The official flip test, in one pass.
+CROP_MIRROR = Mirror(PoseFormerBatch.mirrored, lambda poses: mirrored_poses(poses, H36M_17), joined)

@@ -25,13 +25,24 @@ class Mirror(Generic[Batch]):
 
     inputs: Callable[[Batch], Batch]
     poses: Callable[[torch.Tensor], torch.Tensor]
+    joined: Callable[[Batch, Batch], Batch] | None = None  # two batches as one, where a single pass is faster
+
+
+def averaged(predictors: Sequence[Predictor[Batch]], mirror: Mirror[Batch], flip: bool = False) -> Predictor[Batch]:
+    """The mean of several models' poses, each with the flip test where `flip` says so; H36MError for no models."""
+    return ensembled([flip_tested(predict, mirror) if flip else predict for predict in predictors])
 
 
 def flip_tested(predict: Predictor[Batch], mirror: Mirror[Batch]) -> Predictor[Batch]:
-    """The mean of the poses of a batch and of its mirror image."""
+    """The mean of the poses of a batch and, mirrored back, of those of its mirror image."""
 
     def both(batch: Batch) -> torch.Tensor:
-        return (predict(batch) + mirror.poses(predict(mirror.inputs(batch)))) / 2
+        mirrored = mirror.inputs(batch)
+        if mirror.joined:
+            poses, of_mirror = predict(mirror.joined(batch, mirrored)).chunk(2)
+        else:
+            poses, of_mirror = predict(batch), predict(mirrored)
+        return (poses + mirror.poses(of_mirror)) / 2
 
     return both
 
@@ -55,10 +66,11 @@ def mirrored_images(images: torch.Tensor) -> torch.Tensor:
     return images.flip(-1)
 
 
-def mirrored_poses(poses: torch.Tensor, skeleton: Skeleton, width: float = 0.0) -> torch.Tensor:
+def mirrored_poses(poses: torch.Tensor, skeleton: Skeleton, width: float | torch.Tensor = 0.0) -> torch.Tensor:
     """Poses (..., joints, dims) with x -> width - x and left and right exchanged.
 
-    `width` is 0 where x = 0 is the mirror, as in the camera frame, the last column of the image for pixels.
+    `width` is 0 where x = 0 is the mirror, as in the camera frame, the last column of the image for pixels; a tensor
+    (rows, 1, 1) has one for each of the poses (rows, joints, dims).
     """
     order = list(range(len(skeleton)))
     for left, right in zip(skeleton.left, skeleton.right, strict=True):

@@ -13,7 +13,9 @@ from torch import nn
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.execution import EXACT, Execution
+from h36m_toolbox.models.test_time import Mirror, Predictor, averaged, mirrored_images, mirrored_poses
 from h36m_toolbox.models.watching import Watch
+from h36m_toolbox.skeletons import MULTIVIEW_17
 from h36m_toolbox.views.crops import normalisation
 from h36m_toolbox.views.samples import ViewInput
 
@@ -42,18 +44,22 @@ def predict(
     progress: Callable[[int, int], None] | None = None,
     execution: Execution = EXACT,
     watch: Watch | None = None,
+    others: Sequence[nn.Module] = (),
+    flip: bool = False,
 ) -> np.ndarray:
     """World poses (samples, joints, 3), mm, float32, of the samples 0, 1, ..., of which each has so many `views`.
 
     A batch holds samples of as many views, so none loses a camera to another. In eval mode; the model is moved to
     `device`, and whether it was training is restored. `load` is called from `workers` threads. Where CUDA's memory does
-    not suffice the batch is halved and stays so. `progress` is told how many samples of all are finished. H36MError
+    not suffice the batch is halved and stays so. `progress` is told how many samples of all are finished. The poses are
+    averaged with those of `others`, an ensemble, and with those of the mirrored world where `flip` says so. H36MError
     where not even one sample fits, and where there is none.
     """
     if not views:
         raise H36MError("one of the processes has no sample to work on; start as many as there are samples, or fewer")
     training = model.training
-    ready = execution.applied(model.to(device).eval())
+    ready = [execution.applied(each.to(device).eval()) for each in (model, *others)]
+    poses_of_batch = averaged([world_poses(network) for network in ready], VIEW_MIRROR, flip)
     watch = watch or Watch(device)
     poses: dict[int, np.ndarray] = {}
     order = sorted(range(len(views)), key=lambda sample: (views[sample], sample))
@@ -65,8 +71,8 @@ def predict(
             try:
                 with watch.waiting():
                     samples = [each.result() for each in ahead.futures(batch, batch_size)]
-                found = ready(*batched(samples, device))
-                for sample, pose in zip(batch, found.joints_3d.float().cpu().numpy(), strict=True):
+                found = poses_of_batch(batched(samples, device))
+                for sample, pose in zip(batch, found.float().cpu().numpy(), strict=True):
                     poses[sample] = pose
             except torch.OutOfMemoryError as error:
                 batch_size = _halved(len(batch), device, error)
@@ -77,6 +83,32 @@ def predict(
                 progress(len(poses), len(views))
     model.train(training)
     return np.stack([poses[sample] for sample in range(len(views))])
+
+
+def world_poses(network: nn.Module) -> Predictor[tuple[torch.Tensor, ...]]:
+    """From the arguments of a network's forward to its poses (batch, joints, 3), world, mm."""
+
+    def predict(batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        poses: torch.Tensor = network(*batch).joints_3d
+        return poses
+
+    return predict
+
+
+def mirrored_views(batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """What mirrored cameras see of the world mirrored at its plane x = 0: a scene as real as the one it came from.
+
+    Images have their columns reversed. Cameras stay right-handed, since both their pixels and their world are mirrored:
+    a point (-x, y, z) has the pixel (size - 1 - u, v) where (x, y, z) had (u, v). Base points have -x.
+    """
+    images, projections, *base = batch
+    last = images.shape[-1] - 1
+    pixels = projections.new_tensor([[-1, 0, last], [0, 1, 0], [0, 0, 1]])
+    world = projections.new_tensor([-1, 1, 1, 1])
+    return mirrored_images(images), pixels @ projections * world, *(points * world[:3] for points in base)
+
+
+VIEW_MIRROR = Mirror(mirrored_views, lambda poses: mirrored_poses(poses, MULTIVIEW_17))
 
 
 def normalised_images(images: np.ndarray, device: torch.device | str) -> torch.Tensor:

@@ -27,7 +27,13 @@ from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
 from h36m_toolbox.benchmarks.runs.integral import bench_patches
 from h36m_toolbox.benchmarks.runs.lifting_data import FrameChoice, chosen_frames
-from h36m_toolbox.benchmarks.runs.origins import check_execution, identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.origins import (
+    check_execution,
+    described_options,
+    ensemble_members,
+    identity_of,
+    provenance_of,
+)
 from h36m_toolbox.benchmarks.runs.poseformer import crop_model, crop_poses
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.runs.volumetric import Progress, bench_views
@@ -48,11 +54,13 @@ from h36m_toolbox.skeletons import Skeleton
 from h36m_toolbox.storage.files import sha256_of
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from h36m_toolbox.models.lifting import Lifting, Normaliser
     from h36m_toolbox.models.processes import Processes
-    from h36m_toolbox.models.watching import Spent
+    from h36m_toolbox.models.test_time import Predictor
+    from h36m_toolbox.models.watching import Spent, Watch
 
 
 @dataclass(frozen=True)
@@ -117,14 +125,15 @@ def bench(
     own = contract.detections if isinstance(contract, FromCrops) else "gt"
     request = replace(request, detections=request.detections or own)
     check_execution(request)
+    members = ensemble_members(request)
     if isinstance(contract, FromPatches):
         return bench_patches(request, contract, runs, processes)
-    if request.ensemble or (request.flip and not isinstance(contract, FromCrops)):  # crops are flipped as they are
-        raise H36MError(
-            f"model {request.model} is benched without flip test and ensemble; leave --flip, --ensemble out"
-        )
     if isinstance(contract, FromViews):
         return bench_views(request, contract, runs, processes, progress)
+    if isinstance(contract, FromCrops):
+        if request.flip and not contract.flip_test:
+            raise H36MError("--flip and --option flip_test=false contradict each other; leave one of them out")
+        request = replace(request, flip=contract.flip_test)  # the row says what is officially on by default
     from h36m_toolbox.models.processes import ALONE
 
     processes = processes or ALONE
@@ -143,16 +152,17 @@ def bench(
         if kept:
             return kept_run(Path(kept), request.split, labels, protocol) if processes.is_first else None
     if isinstance(contract, FromCrops):
-        model = crop_model(request)
-        ran = crop_poses(model, contract, scored, request, processes, progress)
+        models = [crop_model(member) for member in members]
+        ran = crop_poses(models, contract, scored, request, processes, progress)
     else:
-        model, normaliser = _model(request, contract)
-        ran = _predict(model, normaliser, contract, scored, request, processes)
+        lifters = [_model(member, contract) for member in members]
+        models = [model for model, _ in lifters]
+        ran = _predict(lifters, contract, scored, request, processes)
     if ran is None:
         return None
     predicted, spent = ran
     _check_finite(predicted, scored, request)
-    provenance = _provenance(request, protocol, model, spent, len(scored))
+    provenance = _provenance(request, protocol, models, spent, len(scored))
     with new_run(runs, f"{request.model}-{request.detections}-{protocol.name}") as folder:
         table = _prediction_table(scored, predicted, contract.output_joints)
         write_predictions(folder / PREDICTIONS_NAME, table, provenance)
@@ -163,7 +173,8 @@ def bench(
 def _identity(request: BenchRequest, protocol: Protocol) -> dict[str, Any]:
     bundled_skeleton(request.data, request.detections)  # refuses a name that DATA has not
     detections_sha256 = sha256_of(detections_path(request.data, request.detections))
-    return identity_of(request, protocol, request.options, request.detections, detections_sha256=detections_sha256)
+    options = described_options(request)
+    return identity_of(request, protocol, options, request.detections, detections_sha256=detections_sha256)
 
 
 def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest) -> None:
@@ -192,33 +203,52 @@ def _model(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normali
 
 
 def _predict(
-    model: nn.Module,
-    normaliser: Normaliser,
+    lifters: list[tuple[nn.Module, Normaliser]],
     contract: Lifting,
     scored: pa.Table,
     request: BenchRequest,
     processes: Processes,
 ) -> tuple[np.ndarray, Spent] | None:
-    """Poses (rows, joints, 3), mm, and what the network took; None but on the first process."""
+    """Poses (rows, joints, 3), mm, and what it took from pixels to poses; None but on the first process."""
+    import torch
+
     from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.lifting import predict
+    from h36m_toolbox.models.lifting import lifting_mirror
+    from h36m_toolbox.models.test_time import averaged
     from h36m_toolbox.models.watching import Watch
 
     mine = scored.slice(*_start_and_length(processes.share(len(scored))))
     detections = read_detections(request.data, request.detections)
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
-    inputs = normaliser.inputs(mine, pixels)
-    device = device_named(request.device)
-    watch = Watch(device)
-    outputs = predict(model, inputs, device, request.batch_size, request.execution, watch)
+    watch = Watch(device_named(request.device))
+    predictors = [_predictor(model, normaliser, contract, mine, request, watch) for model, normaliser in lifters]
+    lifted = averaged(predictors, lifting_mirror(mine, contract), request.flip)(torch.from_numpy(pixels))
     spent = watch.spent().by_all(processes)
-    outputs = processes.gathered(outputs)
-    if outputs.shape[1:] != (len(contract.output_joints), 3):
-        raise H36MError(
-            f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
-            f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
-        )
-    return (normaliser.poses_mm(outputs), spent) if processes.is_first else None
+    poses = processes.gathered(lifted.numpy())
+    return (poses, spent) if processes.is_first else None
+
+
+def _predictor(
+    model: nn.Module, normaliser: Normaliser, contract: Lifting, labels: pa.Table, request: BenchRequest, watch: Watch
+) -> Predictor[torch.Tensor]:
+    """From the pixels (rows, input joints, 2) of these labels to poses (rows, output joints, 3), mm."""
+    import torch
+
+    from h36m_toolbox.models.devices import device_named
+    from h36m_toolbox.models.lifting import predict
+
+    def lifted(pixels: torch.Tensor) -> torch.Tensor:
+        inputs = normaliser.inputs(labels, pixels.numpy())
+        device = device_named(request.device)
+        outputs = predict(model, inputs, device, request.batch_size, request.execution, watch)
+        if outputs.shape[1:] != (len(contract.output_joints), 3):
+            raise H36MError(
+                f"model {request.model} gives {outputs.shape[1:]} a pose; its contract says "
+                f"({len(contract.output_joints)}, 3), the joints of {contract.output_joints.name}"
+            )
+        return torch.from_numpy(normaliser.poses_mm(outputs))
+
+    return lifted
 
 
 def _start_and_length(rows: slice) -> tuple[int, int]:
@@ -231,15 +261,17 @@ def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleto
     return pa.table([*(scored.column(key) for key in KEYS), column], schema=schema)
 
 
-def _provenance(request: BenchRequest, protocol: Protocol, model: nn.Module, spent: Spent, poses: int) -> Provenance:
+def _provenance(
+    request: BenchRequest, protocol: Protocol, models: list[nn.Module], spent: Spent, poses: int
+) -> Provenance:
     return provenance_of(
         request,
         protocol,
-        request.options,
+        described_options(request),
         request.detections,
         sha256_of(detections_path(request.data, request.detections)),
         spent=spent,
         poses=poses,
         root="relative",
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(parameter.numel() for model in models for parameter in model.parameters()),
     )

@@ -1,6 +1,6 @@
 """The ECCV 2018 challenge: a model of patches on a set of CHALL_H80K, scored as its authors did, and the submission.
 
-`<part>_Prediction.JSON` in the submission's form, `scores.json` where the poses are known.
+`<part>_Prediction.JSON` in the submission's form; `scores.json` and `integral_per_joint.csv` where poses are known.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from h36m_toolbox import __version__
 from h36m_toolbox.benchmarks.evaluator import evaluate_poses
-from h36m_toolbox.benchmarks.integral_scores import integral_scores
+from h36m_toolbox.benchmarks.integral_scores import integral_joint_errors, integral_scores, per_joint_csv
 from h36m_toolbox.benchmarks.protocols import CHALLENGE_2018
-from h36m_toolbox.benchmarks.runs.integral import created_models
+from h36m_toolbox.benchmarks.runs.integral import JOINTS_NAME, created_models
 from h36m_toolbox.benchmarks.runs.origins import described_options, weights_sha256
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.patch_models import FromPatches
@@ -33,7 +33,7 @@ from h36m_toolbox.pose_datasets.challenge import (
 )
 from h36m_toolbox.pose_datasets.patches import cut_patch
 from h36m_toolbox.pose_datasets.people import People, read_image
-from h36m_toolbox.pose_datasets.submissions import write_pose_csvs, write_submission
+from h36m_toolbox.pose_datasets.submissions import read_submission, write_pose_csvs, write_submission
 from h36m_toolbox.skeletons import H36M_17, INTEGRAL_18
 from h36m_toolbox.storage.files import folder_written_whole
 
@@ -99,9 +99,19 @@ def run_challenge(
         write_submission(folder / f"{part}_Prediction.JSON", relative)
         if csvs:
             write_pose_csvs(folder / "POSE", relative)
-        if scores:
+        if scores and poses is not None:
+            joints = per_joint_csv(integral_joint_errors(found, poses, challenge=True))
+            (folder / JOINTS_NAME).write_text(joints, encoding="ascii")
             (folder / SCORES_NAME).write_text(json.dumps(asdict(scores), indent=1) + "\n", encoding="utf-8")
     return scores
+
+
+def check_submission(root: Path, part: str, submission: Path) -> int:
+    """How many images a set of CHALL_H80K in `root` has, each of which has its pose in this submission.
+
+    Raises H36MError for a submission of another form or number.
+    """
+    return len(read_submission(submission, len(challenge_images(root, part))))
 
 
 def _people(

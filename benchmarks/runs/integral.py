@@ -17,7 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from h36m_toolbox.benchmarks.evaluator import check_joints
-from h36m_toolbox.benchmarks.integral_scores import integral_scores
+from h36m_toolbox.benchmarks.integral_scores import (
+    integral_joint_errors,
+    integral_scores,
+    per_action_csv,
+    per_joint_csv,
+)
 from h36m_toolbox.benchmarks.matching import covered_rows
 from h36m_toolbox.benchmarks.predictions import (
     PREDICTION_COLUMN,
@@ -27,7 +32,7 @@ from h36m_toolbox.benchmarks.predictions import (
 )
 from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
-from h36m_toolbox.benchmarks.runs.origins import described_options, identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.origins import described_options, ensemble_members, identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
 from h36m_toolbox.cameras import h36m_camera
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
     from h36m_toolbox.models.watching import Spent
 
 SCORES_NAME = "integral_scores.json"
+ACTIONS_NAME, JOINTS_NAME = "integral_per_action.csv", "integral_per_joint.csv"
 _BOXES = "true-box"  # what the run takes in place of 2D detections
 _OPEN = 8  # sequences whose frames are known at a time
 _READERS = 4  # threads that decode and cut
@@ -69,8 +75,6 @@ def bench_patches(
     processes = processes or ALONE
     if request.detections != "gt":
         raise H36MError(f"model {request.model} sees images and takes no 2D detections; leave {request.detections} out")
-    if request.ensemble and request.weights is None:
-        raise H36MError("an ensemble needs weights of its first model too; give --weights FILE besides --ensemble")
     protocol = request.scored_under
     check_joints(f"model {request.model}", contract.output_joints, protocol)
     if (runs / LEADERBOARD_NAME).exists():
@@ -91,10 +95,18 @@ def bench_patches(
     with new_run(runs, f"{request.model}-{protocol.name}") as folder:
         table = keyed_table(row_keys(scored), {PREDICTION_COLUMN: ran.poses}, prediction_schema(contract.output_joints))
         write_predictions(folder / PREDICTIONS_NAME, table, provenance)
-        scores = {name: float(values.mean()) for name, values in integral_scores(ran.poses, ran.true).items()}
-        (folder / SCORES_NAME).write_text(json.dumps(scores, indent=1) + "\n", encoding="ascii")
+        write_scores(folder, ran.poses, ran.true, np.array(scored.column("action").to_pylist()))
         environment = present_environment(provenance.device, request.arguments, request.data, identity)
         return recorded(folder, runs, request.split, labels, protocol, environment)
+
+
+def write_scores(folder: Path, poses: np.ndarray, true: np.ndarray, actions: np.ndarray) -> None:
+    """The program's 16 figures of poses (n, 18, 3), mm, whole, for each of the `actions` (n,), and joint by joint."""
+    scores = integral_scores(poses, true)
+    means = {name: float(values.mean()) for name, values in scores.items()}
+    (folder / SCORES_NAME).write_text(json.dumps(means, indent=1) + "\n", encoding="ascii")
+    (folder / ACTIONS_NAME).write_text(per_action_csv(scores, actions), encoding="ascii")
+    (folder / JOINTS_NAME).write_text(per_joint_csv(integral_joint_errors(poses, true)), encoding="ascii")
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -191,15 +203,14 @@ def created_models(request: BenchRequest, contract: FromPatches) -> list[nn.Modu
     """The models of a request on the CPU: that of its weights, or a random one, and those of its ensemble."""
     import torch
 
-    files = [request.weights, *request.ensemble]
     models = []
-    for path in files:
+    for member in ensemble_members(request):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
-            start = {} if path else contract.untrained
+            start = {} if member.weights else contract.untrained
             model = create_model(request.model, **{**start, **request.options})
-        if path:
-            load_weights(model, path)
+        if member.weights:
+            load_weights(model, member.weights)
         models.append(model)
     return models
 

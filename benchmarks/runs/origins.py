@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,16 @@ def weights_sha256(request: BenchRequest) -> str:
         if not path.is_file():
             raise H36MError(f"{path}: cannot be read, there is no such file; see `h36m models` for weights")
     return "+".join(sha256_of(path) for path in (request.weights, *request.ensemble))
+
+
+def ensemble_members(request: BenchRequest) -> list[BenchRequest]:
+    """A request for each model whose poses are averaged: that of the request's weights first, each without the others.
+
+    Raises H36MError for an ensemble whose first model has no weights.
+    """
+    if request.ensemble and request.weights is None:
+        raise H36MError("an ensemble needs weights of its first model too; give --weights FILE besides --ensemble")
+    return [replace(request, weights=path, ensemble=()) for path in (request.weights, *request.ensemble)]
 
 
 def described_options(request: BenchRequest) -> dict[str, Any]:

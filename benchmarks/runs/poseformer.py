@@ -34,7 +34,7 @@ def crop_model(request: BenchRequest) -> nn.Module:
 
 
 def crop_poses(
-    model: nn.Module,
+    models: list[nn.Module],
     contract: FromCrops,
     scored: pa.Table,
     request: BenchRequest,
@@ -43,8 +43,9 @@ def crop_poses(
 ) -> tuple[np.ndarray, Spent] | None:
     """Poses (rows, 17, 3), mm, relative to the root, of labels with `joints_3d_camera`, and what that took.
 
-    With the flip test unless the contract says otherwise; None but on the first process. `progress` is told how many
-    poses of all this process has finished. Raises H36MError for missing detections and frames.
+    The mean of the models' poses, with the flip test unless the contract says otherwise; None but on the first process.
+    `progress` is told how many poses of all this process has finished. Raises H36MError for missing detections and
+    frames.
     """
     from h36m_toolbox.models.devices import device_named
     from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, reading, rows_of_data
@@ -63,7 +64,18 @@ def crop_poses(
     watch = Watch(device)
     read = reading(rows, reader, pinned=device.startswith("cuda"))
     batch_size = request.batch_size or default_batch_size(device)
-    found = predict(model, len(rows), read, contract, device, batch_size, progress, request.execution, watch)
+    found = predict(
+        models[0],
+        len(rows),
+        read,
+        contract,
+        device,
+        batch_size,
+        progress,
+        request.execution,
+        watch,
+        others=models[1:],
+    )
     spent = watch.spent().by_all(processes)
     poses = processes.gathered(found)
     return (poses * np.float32(1000), spent) if processes.is_first else None

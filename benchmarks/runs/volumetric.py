@@ -24,7 +24,7 @@ from h36m_toolbox.benchmarks.predictions import (
 )
 from h36m_toolbox.benchmarks.runs.environments import present_environment
 from h36m_toolbox.benchmarks.runs.folders import PREDICTIONS_NAME, finished_run, new_run
-from h36m_toolbox.benchmarks.runs.origins import identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.origins import described_options, ensemble_members, identity_of, provenance_of
 from h36m_toolbox.benchmarks.runs.records import Recorded, kept_run, recorded
 from h36m_toolbox.benchmarks.runs.volumetric_data import ViewSamples, limb_options, read_samples
 from h36m_toolbox.benchmarks.standings.leaderboard import LEADERBOARD_NAME, read_leaderboard
@@ -88,11 +88,11 @@ def bench_views(
         found = processes.from_first(str(finished_run(runs, identity) or "") if processes.is_first else None)
         if found:
             return kept_run(Path(found), request.split, labels, protocol) if processes.is_first else None
-    model = _model(request, contract, limbs)
-    ran = _predicted(model, samples, request, processes, progress)
+    models = [_model(member, contract, limbs) for member in ensemble_members(request)]
+    ran = _predicted(models, samples, request, processes, progress)
     if ran is None:
         return None
-    provenance = _provenance(request, protocol, source, model, ran)
+    provenance = _provenance(request, protocol, source, models, ran)
     words = (request.model, source.detections, protocol.name)
     with new_run(runs, "-".join(word for word in words if word)) as folder:
         schema = prediction_schema(contract.output_joints)
@@ -141,7 +141,7 @@ def _source(request: BenchRequest, contract: FromViews, samples: ViewSamples) ->
 
 def _identity(request: BenchRequest, protocol: Protocol, source: _Source) -> dict[str, Any]:
     hashes = {"detections_sha256": source.sha256, "files_sha256": source.files}
-    return identity_of(request, protocol, request.options, source.detections, **hashes)
+    return identity_of(request, protocol, described_options(request), source.detections, **hashes)
 
 
 def _model(request: BenchRequest, contract: FromViews, limbs: dict[str, Any]) -> nn.Module:
@@ -163,7 +163,11 @@ class _Ran:
 
 
 def _predicted(
-    model: nn.Module, samples: ViewSamples, request: BenchRequest, processes: Processes, progress: Progress | None
+    models: list[nn.Module],
+    samples: ViewSamples,
+    request: BenchRequest,
+    processes: Processes,
+    progress: Progress | None,
 ) -> _Ran | None:
     """World poses of all samples; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
@@ -176,7 +180,7 @@ def _predicted(
     batch_size = request.batch_size or default_batch_size(device)
     watch = Watch(device)
     found = predict(
-        model,
+        models[0],
         lambda i: samples.load(share.start + i),
         views,
         device,
@@ -185,6 +189,8 @@ def _predicted(
         progress,
         request.execution,
         watch,
+        others=models[1:],
+        flip=request.flip,
     )
     spent = watch.spent().by_all(processes)
     world = processes.gathered(found)
@@ -200,15 +206,17 @@ def _predicted(
     return _Ran(world, spent)
 
 
-def _provenance(request: BenchRequest, protocol: Protocol, source: _Source, model: nn.Module, ran: _Ran) -> Provenance:
+def _provenance(
+    request: BenchRequest, protocol: Protocol, source: _Source, models: list[nn.Module], ran: _Ran
+) -> Provenance:
     return provenance_of(
         request,
         protocol,
-        request.options,
+        described_options(request),
         source.detections,
         source.sha256,
         spent=ran.spent,
         poses=len(ran.world),
         root="absolute",
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(parameter.numel() for model in models for parameter in model.parameters()),
     )

@@ -40,7 +40,7 @@ from h36m_toolbox.commands.options import (
 @click.option("--test-subjects", type=Words(), default=(), help="Score these of the split only, such as S9.")
 @click.option("--actions", type=Words(), default=(), help="Score these only, such as Walking,Eating.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Score one in N frames.")
-@click.option("--flip", is_flag=True, help="Average the poses of each image and of its mirror image.")
+@click.option("--flip", is_flag=True, help="Average the poses of each input and of its mirror image.")
 @click.option("--ensemble", type=FILE, multiple=True, help="Weights of one more model to average with; repeatable.")
 @click.option("--resume", is_flag=True, help="Keep a finished run of the same request instead of running again.")
 @click.option("--batch-size", type=click.IntRange(1), help="[default: what suits the device]")

@@ -46,8 +46,7 @@ def read_submission(path: Path, images: int | None = None) -> np.ndarray:
         poses = np.array([entry["keypoints"] for entry in entries], np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise H36MError(
-            f'{path}: no submission ({type(error).__name__}: {error}); expected a list of {{"image_id": 1, '
-            '"keypoints": [[51 numbers]]}'
+            f'{path}: no submission ({error}); expected a list of {{"image_id": 1, "keypoints": [[51 numbers]]}}'
         ) from error
     if numbers != list(range(1, len(numbers) + 1)):
         raise H36MError(f"{path}: the image numbers do not run from 1 to {len(numbers)}; write one entry an image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import pickle
 from pathlib import Path
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from integral_goldens import golden
-from synthetic_data import done, refused
+from synthetic_data import done, h36m, refused
 
 from h36m_toolbox.pose_datasets.challenge import read_challenge_poses
 from h36m_toolbox.pose_datasets.submissions import read_submission
@@ -51,6 +52,9 @@ def test_val_is_scored_and_written_in_the_submission_s_form(root: Path, tmp_path
     assert scores["figures"]["hm36_17j"] == pytest.approx(scores["mpjpe_mm"])
     assert scores["options"]["flip_test"] is True
     assert "true pose" in scores["boxes"]
+    with (tmp_path / "out" / "integral_per_joint.csv").open(newline="") as file:
+        joints = [float(line["error"]) for line in csv.DictReader(file)]
+    assert np.mean(joints[:17]) == pytest.approx(scores["mpjpe_mm"], rel=1e-9)
     assert len(list((tmp_path / "out" / "POSE").iterdir())) == IMAGES
 
 
@@ -58,6 +62,20 @@ def test_test_has_a_submission_and_no_scores(root: Path, tmp_path: Path) -> None
     done(*words(root, tmp_path / "out", "--part", "Test", "--keypoints", root / "Test.pkl"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["Test_Prediction.JSON"]
     assert read_submission(tmp_path / "out" / "Test_Prediction.JSON", IMAGES).shape == (IMAGES, 17, 3)
+
+
+def test_a_submission_is_checked_for_form(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done(*words(root, out, "--part", "Test", "--whole-images", "--model", "integral-direct"))
+    check = ("challenge", root, "--part", "Test", "--check")
+    assert f"a pose for each of the {IMAGES} images of Test" in done(*check, out / "Test_Prediction.JSON")
+    entries = json.loads((out / "Test_Prediction.JSON").read_text())
+    (tmp_path / "short.JSON").write_text(json.dumps(entries[:-1]))
+    assert f"{IMAGES - 1} entries for {IMAGES} images" in refused(*check, tmp_path / "short.JSON")
+    entries[1]["keypoints"][0].pop()
+    (tmp_path / "ragged.JSON").write_text(json.dumps(entries))
+    assert "no submission" in refused(*check, tmp_path / "ragged.JSON")
+    assert "give --out FOLDER" in h36m("challenge", root, "--untrained", "--whole-images").stderr
 
 
 def test_without_2d_joints_the_whole_image_is_seen(root: Path, tmp_path: Path) -> None:

@@ -1,15 +1,23 @@
 """The official program's 16 figures, pose by pose, from patches to millimetres and from arrays."""
 
+import csv
+
 import numpy as np
 import pytest
 from integral_goldens import Golden, golden
 
 from h36m_toolbox.benchmarks.evaluator import evaluate_poses
-from h36m_toolbox.benchmarks.integral_scores import FIGURES, integral_scores
+from h36m_toolbox.benchmarks.integral_scores import (
+    FIGURES,
+    integral_joint_errors,
+    integral_scores,
+    per_action_csv,
+    per_joint_csv,
+)
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.pose_datasets.patches import Patch, in_camera, in_image
-from h36m_toolbox.skeletons import INTEGRAL_18
+from h36m_toolbox.skeletons import H36M_17, INTEGRAL_18
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +43,32 @@ def test_every_figure_of_every_pose(case: Golden, poses: tuple[np.ndarray, np.nd
     found = np.stack(list(scores.values()), axis=1)
     np.testing.assert_allclose(found, case.expected("metrics_per_sample"), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found.mean(axis=0), case.expected("metrics"), rtol=1e-9, atol=1e-9)
+
+
+def test_each_joint_and_each_action_have_the_official_figures(
+    case: Golden, poses: tuple[np.ndarray, np.ndarray]
+) -> None:
+    official = dict(zip(FIGURES, case.expected("metrics"), strict=True))
+    joints = {row["joint"]: row for row in csv.DictReader(per_joint_csv(integral_joint_errors(*poses)).splitlines())}
+    assert list(joints) == list(INTEGRAL_18.joints)
+    singles = {"root": "Hip", "Torso": "Spine", "Neck": "Thorax", "Nose": "Neck/Nose", "Head": "Head"}
+    for name, joint in singles.items():
+        assert float(joints[joint]["error"]) == pytest.approx(official[f"hm36_{name}"], rel=1e-9, abs=1e-9)
+    limbs = {"Hip": "Hip", "Knee": "Knee", "Ankle": "Foot", "Shoulder": "Shoulder", "Elbow": "Elbow", "Wrist": "Wrist"}
+    for name, limb in limbs.items():
+        both = [float(joints[f"{side}{limb}"]["error"]) for side in "LR"]
+        assert np.mean(both) == pytest.approx(official[f"hm36_{name}"], rel=1e-9)
+    for kind in ("align", "x", "y", "z"):
+        mean = np.mean([float(joints[joint][f"error_{kind}"]) for joint in H36M_17.joints])
+        assert mean == pytest.approx(official[f"hm36_17j_{kind}"], rel=1e-9)
+    actions = np.array(["Walking", "Eating", "Eating"] * 4)
+    rows = {row["action"]: row for row in csv.DictReader(per_action_csv(integral_scores(*poses), actions).splitlines())}
+    assert list(rows) == ["Eating", "Walking", "all"]
+    assert [row["frames"] for row in rows.values()] == ["8", "4", "12"]
+    for action, row in rows.items():
+        chosen = np.ones(12, bool) if action == "all" else actions == action
+        expected = case.expected("metrics_per_sample")[chosen].mean(axis=0)
+        np.testing.assert_allclose([float(row[figure]) for figure in FIGURES], expected, rtol=1e-9, atol=1e-9)
 
 
 def test_the_protocols_say_the_same(poses: tuple[np.ndarray, np.ndarray]) -> None:

@@ -28,7 +28,8 @@ from h36m_toolbox.models.poseformer_data import (
     rows_with_frames,
 )
 from h36m_toolbox.models.poseformer_inference import predict
-from h36m_toolbox.models.poseformer_inputs import flip_merged, poses_of
+from h36m_toolbox.models.poseformer_inputs import CROP_MIRROR, poses_of
+from h36m_toolbox.models.test_time import flip_tested
 from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.skeletons import H36M_17
 
@@ -68,7 +69,7 @@ def test_a_run_predicts_every_scored_frame_with_the_flip_test_on_cpn(
     model = create_model("ca-poseformer").eval()
     with torch.inference_mode():
         (batch,) = batches(rows, CropReader(prepared), [np.arange(len(rows))])
-        expected = flip_merged(*(poses_of(model, each, "hrnet_32") for each in (batch, batch.mirrored())))
+        expected = flip_tested(lambda each: poses_of(model, each, "hrnet_32"), CROP_MIRROR)(batch)
     np.testing.assert_allclose(found, expected.numpy() * 1000, atol=0.05)
     errors = metrics.mpjpe(found.astype(np.float64), rows.targets.astype(np.float64) * 1000)
     assert float(row["mpjpe_mm"]) == pytest.approx(errors.mean(), abs=1e-3)
@@ -86,6 +87,29 @@ def test_without_the_flip_test_each_frame_is_seen_once(prepared: Path, rows: Pos
         expected = poses_of(model.eval(), batch, "hrnet_32")
     np.testing.assert_allclose(once, expected.numpy(), atol=1e-5)
     assert np.abs(once - predict(model, 3, read, FromCrops("hrnet_32"))).max() > 1e-3
+
+
+def test_the_row_names_the_flip_test_and_an_ensemble_of_a_model_with_itself_is_the_model(
+    prepared: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    weights = tmp_path / "weights.pt"
+    torch.save(create_model("ca-poseformer").state_dict(), weights)
+    own = [word for word in asked(prepared, tmp_path) if word != "--untrained"]
+    for more in ((), ("--flip", "--ensemble", weights), ("--option", "flip_test=false")):
+        done(*own, "--weights", weights, *more)
+    with (tmp_path / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    options = [row["options"] for row in rows]
+    assert options == ["flip_test=True", "flip_test=True, ensemble=2", "flip_test=False"]
+    plain, both, once = (
+        pose_array(read_predictions(tmp_path / row["run"] / "predictions.parquet").table, PREDICTION_COLUMN)
+        for row in rows
+    )
+    np.testing.assert_array_equal(both, plain)
+    assert np.abs(once - plain).max() > 1
+    message = refused(*own, "--weights", weights, "--flip", "--option", "flip_test=false")
+    assert "--flip and --option flip_test=false contradict each other" in message
 
 
 def test_no_rows_give_no_poses(prepared: Path, rows: PoseFormerRows) -> None:

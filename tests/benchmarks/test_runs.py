@@ -523,3 +523,54 @@ def test_a_folder_that_was_edited_is_not_scored_again(
     message = refused("eval", ran.folder, "--data", synthetic_data, "--protocol", "semgcn")
     assert f"{ran.folder}: altered: report.json is not the file that complete.json was written for" in message
     done("eval", ran.folder / "predictions.parquet", "--data", synthetic_data, "--protocol", "semgcn")
+
+
+# Flip test and ensemble
+
+
+def test_a_lifter_is_flip_tested_and_the_row_says_so(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    plain, flipped = (
+        run(tmp_path, synthetic_data, "--weights", weights["semgcn"], *more) for more in ((), ("--flip",))
+    )
+    assert flipped.row.options == "flip_test=True"
+    assert flipped.predictions.provenance.options == {"flip_test": True}
+    assert np.abs(flipped.poses - plain.poses).max() > 1
+    words = ("--weights", weights["semgcn"], "--flip", "--resume")
+    assert "kept" in run(tmp_path, synthetic_data, *words).said
+
+
+@pytest.mark.parametrize("model", ["semgcn", "martinez"])
+def test_an_ensemble_of_a_lifter_with_itself_is_the_lifter(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path, model: str
+) -> None:
+    own = ("--weights", weights[model])
+    alone, together = (
+        run(tmp_path, synthetic_data, *own, *more, model=model) for more in ((), ("--ensemble", weights[model]))
+    )
+    np.testing.assert_array_equal(together.poses, alone.poses)
+    assert together.row.options == "ensemble=2"
+    assert together.row.parameters == 2 * model_card(model).parameters
+    assert together.row.weights_sha256 == "+".join([sha256_of(weights[model])] * 2)
+
+
+def test_an_ensemble_is_the_mean_of_its_lifters_each_in_its_own_units(synthetic_data: Path, tmp_path: Path) -> None:
+    words = ("--data", synthetic_data, "--runs", tmp_path, "--epochs", 1, "--device", "cpu", "--validate-on", "none")
+    done("train", "--model", "martinez-tf", "--name", "trained", *words)
+    files = [tmp_path / "trained" / "checkpoint_last.pt", tmp_path / "other.pt"]
+    content = torch.load(files[0], weights_only=True)
+    content["normaliser"]["std_3d"] *= 1.5
+    content["normaliser"]["mean_2d"] += 40
+    torch.save(content, files[1])
+    single = [run(tmp_path, synthetic_data, "--weights", path, model="martinez-tf").poses for path in files]
+    both = run(tmp_path, synthetic_data, "--weights", files[0], "--ensemble", files[1], model="martinez-tf").poses
+    np.testing.assert_allclose(both, (single[0] + single[1]) / 2, rtol=0, atol=1e-3)
+    assert np.abs(single[0] - single[1]).max() > 1
+
+
+def test_an_ensemble_of_random_weights_is_refused(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ("--untrained", "--ensemble", weights["semgcn"])
+    assert "an ensemble needs weights of its first model" in refused_run(tmp_path, synthetic_data, *words)

@@ -139,6 +139,22 @@ def test_official_results_score_as_the_run_does(model: str, data: Path, tmp_path
     assert again == pytest.approx(ran.row.mpjpe_mm, abs=1e-3)
 
 
+def test_the_flip_test_and_an_ensemble_of_views_are_averaged_and_named(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    model = create_model("algebraic", **OPTIONS)
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    own = ("--weights", tmp_path / "weights.pth")
+    plain, flipped, both = (
+        run("algebraic", data, tmp_path / f"run{number}", *own, *more)
+        for number, more in enumerate(((), ("--flip",), ("--ensemble", tmp_path / "weights.pth")))
+    )
+    np.testing.assert_array_equal(both.poses, plain.poses)
+    assert np.abs(flipped.poses - plain.poses).max() > 1
+    assert "flip_test=True" in flipped.row.options
+    assert "ensemble=2" in both.row.options
+    assert both.row.parameters == 2 * plain.row.parameters
+
+
 def test_weights_from_a_file_give_what_they_gave_before_whatever_the_batch(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     model = create_model("algebraic", **OPTIONS)

@@ -1,12 +1,15 @@
 """Normalisation, mirroring and flip test of Context-Aware PoseFormer, as the official batch preparation does them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from poseformer_goldens import golden
 from torch import nn
 
 from h36m_toolbox.models.ca_poseformer import crop_places
-from h36m_toolbox.models.poseformer_inputs import PoseFormerBatch, flip_merged, flip_tested_poses, normalised
+from h36m_toolbox.models.poseformer_inputs import CROP_MIRROR, PoseFormerBatch, normalised, poses_of
+from h36m_toolbox.models.test_time import Mirror, flip_tested
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +53,8 @@ def test_cpn_gets_its_own_mean_and_no_deviation() -> None:
 
 def test_poses_of_the_mirror_image_are_mirrored_back_and_averaged() -> None:
     case = golden("flip_merge")
-    found = flip_merged(case.given("pred"), case.given("pred_flip"))
-    case.assert_matches("merged", found, 1e-6)
+    official = Mirror[str](lambda _: "pred_flip", CROP_MIRROR.poses)
+    case.assert_matches("merged", flip_tested(case.given, official)("pred"), 1e-6)
 
 
 class Mean(nn.Module):
@@ -63,11 +66,11 @@ class Mean(nn.Module):
 
 
 def test_one_pass_over_both_gives_what_two_passes_give(batch: PoseFormerBatch) -> None:
-    def alone(each: PoseFormerBatch) -> torch.Tensor:
-        return Mean()(normalised(each.images, "hrnet_32"), each.joints_2d, each.joints_crop)
+    def predict(each: PoseFormerBatch) -> torch.Tensor:
+        return poses_of(Mean(), each, "hrnet_32")
 
-    expected = flip_merged(alone(batch), alone(batch.mirrored()))
-    torch.testing.assert_close(flip_tested_poses(Mean(), batch, "hrnet_32"), expected)
+    expected = flip_tested(predict, replace(CROP_MIRROR, joined=None))(batch)
+    torch.testing.assert_close(flip_tested(predict, CROP_MIRROR)(batch), expected)
 
 
 def test_mirroring_twice_gives_the_batch_again(batch: PoseFormerBatch) -> None:
