@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from h36m_toolbox.sequences import CAMERA_IDS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import H36M_16, H36M_17, Skeleton
 from h36m_toolbox.videopose3d import ScreenCamera, screen_camera, screen_normalised
 
+POSES_A_BATCH = 4096
 _BY_JOINTS = {len(skeleton): skeleton for skeleton in (H36M_16, H36M_17)}
 
 
@@ -42,6 +43,15 @@ class Normaliser(Protocol):
 
     def state(self) -> dict[str, np.ndarray]:
         """What was measured on the training set and belongs into a checkpoint."""
+        ...
+
+
+@runtime_checkable
+class AnyImageNormaliser(Protocol):
+    """A normaliser that also takes 2D poses of cameras that are not Human3.6M's."""
+
+    def inputs_of_images(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Network inputs (rows, joints, 2), float32, of pixels in images of `size` (width, height)."""
         ...
 
 
@@ -79,6 +89,9 @@ class ScreenNormaliser:
 
     def inputs(self, labels: pa.Table, pixels: np.ndarray) -> np.ndarray:
         return lifting_inputs(labels, pixels, self.skeleton)
+
+    def inputs_of_images(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return screen_normalised(pixels, *size).astype(np.float32)
 
     def targets(self, labels: pa.Table) -> np.ndarray:
         return lifting_targets(labels, self.skeleton)
@@ -144,7 +157,7 @@ def _in_camera(world: np.ndarray, camera: ScreenCamera) -> np.ndarray:
 
 
 def predict(
-    model: nn.Module, inputs: np.ndarray, device: torch.device | str = "cpu", batch_size: int = 4096
+    model: nn.Module, inputs: np.ndarray, device: torch.device | str = "cpu", batch_size: int = POSES_A_BATCH
 ) -> np.ndarray:
     """The model's poses for inputs (rows, joints, 2): float32 (rows, joints, 3), metres.
 

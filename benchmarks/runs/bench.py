@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from h36m_toolbox.models.lifting import Lifting, Normaliser
     from h36m_toolbox.models.processes import Processes
 
-_POSES_A_BATCH = 4096
-
 
 @dataclass(frozen=True)
 class BenchRequest:
@@ -66,6 +64,7 @@ class BenchRequest:
 
     model: str
     data: Path
+    dataset: str = "human3.6m"  # or mpi-inf-3dhp, which `runs.mpi_inf_3dhp` runs
     detections: str = ""  # "" for gt, or what a model that sees crops is published on
     protocol: str = ""  # "" for that of the model's published figures, or a lifter's semgcn
     weights: Path | None = None
@@ -145,7 +144,7 @@ def bench(
         model = crop_model(request)
         ran = crop_poses(model, contract, scored, request, processes, progress)
     else:
-        model, normaliser = _model(request, contract)
+        model, normaliser = lifter(request, contract)
         ran = _predict(model, normaliser, contract, scored, request, processes)
     if ran is None:
         return None
@@ -175,7 +174,7 @@ def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest
         )
 
 
-def _model(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normaliser]:
+def lifter(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normaliser]:
     """The network with its weights, and its units: the checkpoint's, or those of the training set."""
     import torch
 
@@ -200,14 +199,14 @@ def _predict(
 ) -> tuple[np.ndarray, float] | None:
     """Poses (rows, joints, 3), mm, and the seconds that the network took; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.lifting import predict
+    from h36m_toolbox.models.lifting import POSES_A_BATCH, predict
 
     mine = scored.slice(*_start_and_length(processes.share(len(scored))))
     detections = read_detections(request.data, request.detections)
     pixels = match_detections(mine, detections, request.detections, contract.input_joints.joints)
     inputs = normaliser.inputs(mine, pixels)
     start = time.perf_counter()
-    outputs = predict(model, inputs, device_named(request.device), request.batch_size or _POSES_A_BATCH)
+    outputs = predict(model, inputs, device_named(request.device), request.batch_size or POSES_A_BATCH)
     outputs = processes.gathered(outputs)
     seconds = time.perf_counter() - start
     if outputs.shape[1:] != (len(contract.output_joints), 3):
