@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -47,14 +48,15 @@ def predict(
     batch_size: int = ON_CPU,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Poses (rows, 17, 3), float32, m, relative to the root, with the flip test if the contract says so.
+    """Poses (rows, 17, 3), float32, m (3DHP: mm), relative to the root, with the flip test if the contract says so.
 
     `read` gives the batches. In eval mode; the model is moved to `device`, and whether it was training is restored.
     Its backbone runs with folded norms.
     """
     training = model.training
     ready = ready_to_predict(model.to(device).eval())
-    poses_of_batch = flip_tested_poses if contract.flip_test else poses_of
+    flip_tested = partial(flip_tested_poses, skeleton=contract.input_joints)
+    poses_of_batch = flip_tested if contract.flip_test else poses_of
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
     with torch.inference_mode():

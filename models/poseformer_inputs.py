@@ -92,9 +92,11 @@ def poses_of(model: nn.Module, batch: PoseFormerBatch, backbone: str) -> torch.T
     return model(images, batch.joints_2d, batch.joints_crop, *((batch.maps,) if batch.maps else ()))
 
 
-def flip_tested_poses(model: nn.Module, batch: PoseFormerBatch, backbone: str) -> torch.Tensor:
+def flip_tested_poses(
+    model: nn.Module, batch: PoseFormerBatch, backbone: str, skeleton: Skeleton = H36M_17
+) -> torch.Tensor:
     """Poses (batch, 17, 3): the mean of those of the batch and, mirrored back, of its mirror image; in one pass."""
-    mirror = batch.mirrored()
+    mirror = batch.mirrored(skeleton)
     both = PoseFormerBatch(
         torch.cat([batch.images, mirror.images]),
         torch.cat([batch.joints_2d, mirror.joints_2d]),
@@ -103,7 +105,7 @@ def flip_tested_poses(model: nn.Module, batch: PoseFormerBatch, backbone: str) -
         tuple(torch.cat(pair) for pair in zip(batch.maps, mirror.maps, strict=True)),
     )
     poses, of_mirror = poses_of(model, both, backbone).chunk(2)
-    return flip_merged(poses, of_mirror)
+    return flip_merged(poses, of_mirror, skeleton)
 
 
 def flip_merged(poses: torch.Tensor, of_mirror: torch.Tensor, skeleton: Skeleton = H36M_17) -> torch.Tensor:

@@ -113,6 +113,8 @@ def bench(
     predict, predictions that are not finite, and a broken leaderboard; nothing is written then.
     """
     contract = model_card(request.model).contract(**request.options)
+    if isinstance(contract, FromCrops):
+        contract.check_dataset(request.dataset)
     own = contract.detections if isinstance(contract, FromCrops) else "gt"
     request = replace(request, detections=request.detections or own)
     if isinstance(contract, FromPatches):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.files import (
     write_inference_mat,
     write_test_report,
 )
-from h36m_toolbox.benchmarks.mpi_inf_3dhp.lifting import by_sequence, lifted, lifter_inputs
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.lifting import by_sequence
 from h36m_toolbox.benchmarks.mpi_inf_3dhp.predictions import read_test_prediction_file, write_test_predictions
 from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import (
     TEST_PROTOCOLS,
@@ -32,7 +31,7 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import (
     protocol_of_test_set,
 )
 from h36m_toolbox.benchmarks.predictions import UNTRAINED, Provenance
-from h36m_toolbox.benchmarks.runs.bench import BenchRequest, lifter
+from h36m_toolbox.benchmarks.runs.bench import BenchRequest
 from h36m_toolbox.benchmarks.runs.environments import Environment, present_environment
 from h36m_toolbox.benchmarks.runs.folders import (
     PER_ACTION_NAME,
@@ -42,6 +41,7 @@ from h36m_toolbox.benchmarks.runs.folders import (
     placed,
     seal,
 )
+from h36m_toolbox.benchmarks.runs.mpi_inf_3dhp_entrants import Progress, entrant
 from h36m_toolbox.benchmarks.runs.origins import identity_of, provenance_of
 from h36m_toolbox.benchmarks.standings.leaderboard import (
     LEADERBOARD_NAME,
@@ -50,25 +50,16 @@ from h36m_toolbox.benchmarks.standings.leaderboard import (
     read_leaderboard,
 )
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.models.crop_models import FromCrops
-from h36m_toolbox.models.patch_models import FromPatches
-from h36m_toolbox.models.registry import model_card
-from h36m_toolbox.models.view_models import FromViews
 from h36m_toolbox.mpi_inf_3dhp.annotations import TestAnnotations
-from h36m_toolbox.mpi_inf_3dhp.joints import described_mapping
 from h36m_toolbox.mpi_inf_3dhp.labels import read_test_labels
 from h36m_toolbox.mpi_inf_3dhp.sequences import FAMILY
 from h36m_toolbox.storage.files import sha256_of
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from h36m_toolbox.models.lifting import Lifting
     from h36m_toolbox.models.processes import Processes
 
 PROTOCOLS_NAME = "protocols.csv"
 SPLIT = "test"
-Progress = Callable[[int, int], None]  # finished poses, all of this process's
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +70,6 @@ class RecordedTest:
     report: TestReport
     row: LeaderboardRow
     kept: bool = False
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A model that is ready to be asked: what it sees besides weights, and how it answers.
-
-    `predict` takes the rows that are this process's, of the valid frames of all sequences one after the other, and
-    gives their poses (rows, 17, 3), mm, relative to the pelvis, in the evaluation's order.
-    """
-
-    model: nn.Module
-    detections: str
-    files_sha256: dict[str, str]  # of what it reads besides labels and weights
-    mapping: dict[str, str]  # evaluated joint: the model's
-    predict: Callable[[slice, Progress | None], np.ndarray]
 
 
 def bench_test_set(
@@ -112,16 +88,16 @@ def bench_test_set(
     if (runs / LEADERBOARD_NAME).exists():
         read_leaderboard(runs / LEADERBOARD_NAME)
     truth = read_test_labels(request.data)
-    entrant = _entrant(request, truth)
-    hashes = {"dataset": FAMILY, "files_sha256": entrant.files_sha256}
-    identity = identity_of(request, protocol, request.options, entrant.detections, **hashes)
+    asked = entrant(request, truth)
+    hashes = {"dataset": FAMILY, "files_sha256": asked.files_sha256}
+    identity = identity_of(request, protocol, request.options, asked.detections, **hashes)
     if request.resume:
         found = processes.from_first(str(finished_run(runs, identity) or "") if processes.is_first else None)
         if found:
             return _kept(Path(found), truth, protocol) if processes.is_first else None
     rows = sum(int(sequence.valid.sum()) for sequence in truth)
     start = time.perf_counter()
-    poses = processes.gathered(entrant.predict(processes.share(rows), progress))
+    poses = processes.gathered(asked.predict(processes.share(rows), progress))
     seconds = time.perf_counter() - start
     if not processes.is_first:
         return None
@@ -130,17 +106,17 @@ def bench_test_set(
         request,
         protocol,
         request.options,
-        entrant.detections,
+        asked.detections,
         "",
         seconds=seconds,
         poses=rows,
         root="relative",
-        parameters=sum(parameter.numel() for parameter in entrant.model.parameters()),
+        parameters=sum(parameter.numel() for parameter in asked.model.parameters()),
     )
-    with new_run(runs, f"{request.model}-{entrant.detections}-{protocol.name}") as folder:
+    with new_run(runs, f"{request.model}-{asked.detections}-{protocol.name}") as folder:
         write_test_predictions(folder / PREDICTIONS_NAME, by_sequence(poses, truth), truth, provenance)
         environment = present_environment(provenance.device, request.arguments, request.data, identity)
-        return _recorded(folder, runs, truth, protocol, environment, entrant.mapping)
+        return _recorded(folder, runs, truth, protocol, environment, asked.mapping)
 
 
 def _checked(request: BenchRequest) -> BenchRequest:
@@ -158,27 +134,6 @@ def _checked(request: BenchRequest) -> BenchRequest:
     if request.flip or request.ensemble:
         raise H36MError("models are benched on MPI-INF-3DHP without --flip and --ensemble; leave them out")
     return replace(request, split=SPLIT, detections="gt")
-
-
-def _entrant(request: BenchRequest, truth: list[TestAnnotations]) -> Entrant:
-    contract = model_card(request.model).contract(**request.options)
-    if isinstance(contract, FromPatches | FromCrops | FromViews):
-        raise H36MError(f"model {request.model} cannot be run on MPI-INF-3DHP")
-    return _lifter_entrant(request, contract, truth)
-
-
-def _lifter_entrant(request: BenchRequest, contract: Lifting, truth: list[TestAnnotations]) -> Entrant:
-    from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.lifting import POSES_A_BATCH
-
-    model, normaliser = lifter(request, contract)
-    inputs = lifter_inputs(contract, normaliser, truth)
-
-    def predict(rows: slice, progress: Progress | None) -> np.ndarray:
-        batch_size = request.batch_size or POSES_A_BATCH
-        return lifted(model, contract, normaliser, inputs[rows], device_named(request.device), batch_size)
-
-    return Entrant(model, request.detections, {}, described_mapping(contract.output_joints), predict)
 
 
 def _check_finite(poses: np.ndarray, request: BenchRequest) -> None:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]  # finished samples, all of this process's
 
 RESULTS_NAME = "results.pkl"
-_READERS = 4  # threads that decode, undistort and cut
+READERS = 4  # threads that decode, undistort and cut
 
 
 def bench_views(
@@ -88,7 +88,7 @@ def bench_views(
         found = processes.from_first(str(finished_run(runs, identity) or "") if processes.is_first else None)
         if found:
             return kept_run(Path(found), request.split, labels, protocol) if processes.is_first else None
-    model = _model(request, contract, limbs)
+    model = view_model(request, contract, limbs)
     ran = _predicted(model, samples, request, processes, progress)
     if ran is None:
         return None
@@ -144,7 +144,8 @@ def _identity(request: BenchRequest, protocol: Protocol, source: _Source) -> dic
     return identity_of(request, protocol, request.options, source.detections, **hashes)
 
 
-def _model(request: BenchRequest, contract: FromViews, limbs: dict[str, Any]) -> nn.Module:
+def view_model(request: BenchRequest, contract: FromViews, limbs: dict[str, Any]) -> nn.Module:
+    """The network with its weights, or with random ones by the request's seed; `limbs` of `limb_options`."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -174,7 +175,7 @@ def _predicted(
     views = [len(cameras) for cameras in samples.cameras[share]]
     batch_size = request.batch_size or default_batch_size(device)
     start = time.perf_counter()
-    found = predict(model, lambda i: samples.load(share.start + i), views, device, batch_size, _READERS, progress)
+    found = predict(model, lambda i: samples.load(share.start + i), views, device, batch_size, READERS, progress)
     world = processes.gathered(found)
     seconds = time.perf_counter() - start
     if not processes.is_first:

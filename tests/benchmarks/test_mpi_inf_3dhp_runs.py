@@ -14,7 +14,7 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.files import read_inference_mat, read_
 from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import TEST_PROTOCOLS
 from h36m_toolbox.benchmarks.runs.folders import flaw_of
 from h36m_toolbox.benchmarks.standings.leaderboard import read_leaderboard
-from h36m_toolbox.benchmarks.standings.rankings import leaderboard_of
+from h36m_toolbox.benchmarks.standings.rankings import Choice, leaderboard_of
 from h36m_toolbox.cli import main
 from h36m_toolbox.mpi_inf_3dhp.archive import open_archive
 from h36m_toolbox.mpi_inf_3dhp.preparation import write_format
@@ -43,7 +43,7 @@ def test_a_lifter_leaves_a_sealed_run_with_the_official_files_and_a_row(data: Pa
     folder = tmp_path / row.run
     assert flaw_of(folder) == ""
     assert (row.protocol, row.mean, row.split, row.frames, row.official) == ("mpi-inf-3dhp", "frame", "test", 12, False)
-    (ranking,) = leaderboard_of(tmp_path).rankings
+    (ranking,) = leaderboard_of(tmp_path, Choice()).rankings
     assert ranking.entries[0].place == "1"
 
     matlab, ours = (
