@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats.poseformer import screen_normalised_float32
 from h36m_toolbox.frames.crops import POSEFORMER_SIZE
 from h36m_toolbox.models.poseformer_data import PoseFormerRows
@@ -39,12 +38,8 @@ class TestCrops:
         self._places = [
             (sequence.sequence, int(frame)) for sequence in truth for frame in np.flatnonzero(sequence.valid)
         ]
-        affines = [
-            crop_affines(crop_camera_of_test_set(sequence.sequence), sequence.universal[sequence.valid])
-            for sequence in truth
-        ]
-        self._affines = np.concatenate(affines)
-        self.rows = _rows(truth, affines)
+        self._affines = np.concatenate([_affines(sequence) for sequence in truth])
+        self.rows = rows_of_test_set(truth)
 
     def crop(self, key: int, box: np.ndarray) -> np.ndarray:
         """(256, 192, 3) uint8 RGB of a row; H36MError where its file is damaged or of another size."""
@@ -64,19 +59,22 @@ def without_root(poses: np.ndarray) -> np.ndarray:
     return changed
 
 
-def _rows(truth: list[TestAnnotations], affines: list[np.ndarray]) -> PoseFormerRows:
-    if not sum(map(len, affines)):
-        raise H36MError("the test set has no valid frame")
+def _affines(sequence: TestAnnotations) -> np.ndarray:
+    return crop_affines(crop_camera_of_test_set(sequence.sequence), sequence.universal[sequence.valid])
+
+
+def rows_of_test_set(truth: list[TestAnnotations]) -> PoseFormerRows:
+    """The valid frames of all sequences, one after the other, keyed by their place; targets in mm."""
     screen, crops, targets, boxes = [], [], [], []
-    for sequence, affine in zip(truth, affines, strict=True):
-        pixels = sequence.image[sequence.valid]
+    for sequence in truth:
+        affine, pixels = _affines(sequence), sequence.image[sequence.valid]
         screen.append(screen_normalised_float32(pixels.astype(np.float32), *image_size(sequence.sequence)))
         crops.append(crop_coordinates(affine, pixels))
         targets.append(sequence.universal[sequence.valid] - sequence.universal[sequence.valid][:, [_PELVIS]])
         low = -affine[..., 2] / affine[:, [0], [0]]
         boxes.append(np.concatenate([low, low + np.array(POSEFORMER_SIZE) / affine[:, [0], [0]]], axis=1))
     return PoseFormerRows(
-        keys=np.arange(sum(map(len, affines))),
+        keys=np.arange(sum(map(len, targets))),
         boxes=np.concatenate(boxes),
         joints_2d=np.concatenate(screen).astype(np.float32),
         joints_crop=np.concatenate(crops).astype(np.float32),
