@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mpi-inf-3dhp")
-    plan = SyntheticPlan(train=(), image_side=None, frames=3)
+    plan = SyntheticPlan(train=(), frames=3)
     write_synthetic_3dhp(folder / "raw", np.random.default_rng(0), plan)
     write_format("parquet", open_archive(folder / "raw"), folder / "data")
     for recipe in (FrameRecipe(), FrameRecipe(crop=True)):

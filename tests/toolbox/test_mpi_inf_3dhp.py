@@ -37,7 +37,7 @@ ALL_CAMERAS = CAMERA_SETS["regular"]
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mpi") / "raw"
-    write_synthetic_3dhp(folder, np.random.default_rng(3), SyntheticPlan(test=("TS1", "TS5")))
+    write_synthetic_3dhp(folder, np.random.default_rng(3), SyntheticPlan(test=("TS1", "TS5"), image_side=64))
     return folder
 
 

@@ -52,7 +52,7 @@ def archive() -> Archive:
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mpi") / "raw"
-    write_synthetic_3dhp(folder, np.random.default_rng(3), SyntheticPlan(cameras=(0, 8)))
+    write_synthetic_3dhp(folder, np.random.default_rng(3), SyntheticPlan(cameras=(0, 8), image_side=64))
     return folder
 
 
@@ -272,20 +272,22 @@ def test_a_video_that_cannot_be_decoded_stops_nobody_else(tmp_path: Path, synthe
 
 
 def test_full_size_pictures_are_cropped_and_small_ones_refused(tmp_path: Path, synthetic: Path) -> None:
-    plan = SyntheticPlan(test=("TS5",), cameras=(8,), frames=2, image_side=None)
+    plan = SyntheticPlan(test=("TS5",), cameras=(8,), frames=2)
     write_synthetic_3dhp(tmp_path / "raw", np.random.default_rng(0), plan)
     outcomes = extract_views(open_archive(tmp_path / "raw"), tmp_path, (8,), FrameRecipe(crop=True))
     assert [(outcome.state, outcome.images) for outcome in outcomes] == [("written", 2), ("written", 2)]
     for outcome in outcomes:
         path = outcome.folder / f"{outcome.folder.name}_000002.jpg"
         assert simplejpeg.decode_jpeg_header(path.read_bytes())[:2] == (256, 192)
+        crop = simplejpeg.decode_jpeg(path.read_bytes(), "BGR").astype(int)
+        assert (np.abs(crop - crop[2, 2]).sum(axis=-1) > 90).mean() > 0.02  # the figure is in it
     small, *_ = extract_views(open_archive(synthetic), tmp_path, (8,), FrameRecipe(crop=True))
     assert small.state == "failed"
     assert "64 x 64 px, the annotations are for 2048 x 2048" in small.problem
 
 
 def test_the_synthetic_set_is_the_same_for_the_same_chance(tmp_path: Path) -> None:
-    plan = SyntheticPlan(train=("S3/Seq2",), test=("TS2",), cameras=(), frames=3)
+    plan = SyntheticPlan(train=("S3/Seq2",), test=("TS2",), cameras=(), frames=3, image_side=64)
     for name in ("a", "b"):
         write_synthetic_3dhp(tmp_path / name, np.random.default_rng(7), plan)
     first, second = (
@@ -349,7 +351,7 @@ def test_the_commands_prepare_it_and_score_predictions(tmp_path: Path, synthetic
         (("labels", "H36M", "--out", "DATA", "--every", "2"), "--every: only for MPI-INF-3DHP"),
         (("labels", "H36M", "--out", "DATA", "--format", "lifting"), "--format lifting: only for MPI-INF-3DHP"),
         (("extract", "RAW", "--out", "DATA", "--undistort"), "--undistort: only for Human3.6M"),
-        (("eval", "FILE", "--data", "RAW", "--protocol", "mpi-inf-3dhp-best"), "no protocol mpi-inf-3dhp-best"),
+        (("eval", "FILE", "--data", "RAW", "--protocol", "mpi-inf-3dhp-best"), "no protocol 'mpi-inf-3dhp-best'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
