@@ -15,7 +15,7 @@ from torch import nn
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames.crops import POSEFORMER_SIZE
-from h36m_toolbox.models.cards import ModelCard, PublishedScore
+from h36m_toolbox.models.cards import ModelCard, PublishedScore, PublishedTestScore
 from h36m_toolbox.models.checkpoints import load_weights
 from h36m_toolbox.models.cpn import CPN
 from h36m_toolbox.models.crop_models import SHARED_OPTIONS, FromCrops
@@ -153,5 +153,9 @@ CA_POSEFORMER_CARD = ModelCard(
     parameters=42_629_699,
     published=(
         PublishedScore("cpn", _NAME, 41.6, None, "read off the paper's figure 1, which does not name the backbone"),
+    ),
+    published_3dhp=tuple(
+        PublishedTestScore(f"variant=3dhp, backbone={name}", "mpi-inf-3dhp-lifting", mpjpe_mm, None, None, _REPOSITORY)
+        for name, mpjpe_mm in (("hrnet_32", 32.14), ("hrnet_48", 31.25))  # names of the released checkpoints
     ),
 )

@@ -333,7 +333,7 @@ def test_the_commands_prepare_it_and_score_predictions(tmp_path: Path, synthetic
     report = json.loads((tmp_path / "eval" / "report.json").read_text())
     assert report["sequences"]["TestSeq1"]["pck150"]["Elbow"] == 100
     assert report["inputs"]["predictions_sha256"] == sha256_of(predictions)
-    assert not report["official_frames"]
+    assert not report["official"]
     frames = run("extract", synthetic, "--out", data, "--cameras", "0,8", "--every", 6, "--jobs", 1)
     assert frames.exit_code == 0, frames.output
     assert "8 views written (16 images)" in frames.output
