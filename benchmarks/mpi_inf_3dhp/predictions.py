@@ -1,6 +1,6 @@
 """Predictions on MPI-INF-3DHP's test set as a file: a pose a row in Parquet, with its provenance.
 
-Columns `sequence`, `frame` (from 0) and `joints_3d` (mm, camera frame, relative to the pelvis, float32, the
+Columns `sequence`, `frame` (from 0) and `joints_3d` (mm, camera frame, relative to the pelvis, float64, the
 evaluation's 17 joints), for the valid frames only; the metadata are those of `benchmarks.predictions`.
 """
 
@@ -22,6 +22,7 @@ from h36m_toolbox.skeletons import MPI_INF_3DHP_17
 from h36m_toolbox.storage.files import written_whole
 
 _JOINTS = len(MPI_INF_3DHP_17)
+_ENCODED = {"use_dictionary": ["sequence"], "use_byte_stream_split": [f"{PREDICTION_COLUMN}.list.element"]}
 
 
 def prediction_schema() -> pa.Schema:
@@ -31,7 +32,7 @@ def prediction_schema() -> pa.Schema:
         [
             pa.field("sequence", pa.dictionary(pa.int8(), pa.string()), nullable=False),
             pa.field("frame", pa.int32(), nullable=False),
-            pa.field(PREDICTION_COLUMN, pa.list_(pa.float32(), 3 * _JOINTS), nullable=False, metadata=facts),
+            pa.field(PREDICTION_COLUMN, pa.list_(pa.float64(), 3 * _JOINTS), nullable=False, metadata=facts),
         ]
     )
 
@@ -41,7 +42,7 @@ def write_test_predictions(
 ) -> None:
     """Write predictions (valid frames, 17, 3), mm, by sequence, whole or not at all."""
     frames = [np.flatnonzero(sequence.valid) for sequence in truth]
-    poses = np.concatenate([predictions[sequence.sequence] for sequence in truth]).astype(np.float32)
+    poses = np.concatenate([predictions[sequence.sequence] for sequence in truth]).astype(np.float64)
     names = [sequence.sequence for sequence in truth]
     codes = np.repeat(np.arange(len(names), dtype=np.int8), [len(numbers) for numbers in frames])
     schema = prediction_schema()
@@ -52,7 +53,7 @@ def write_test_predictions(
     ]
     table = pa.table(columns, schema=schema.with_metadata({METADATA_KEY: json.dumps(asdict(provenance))}))
     with written_whole(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=1)
+        pq.write_table(table, temporary, compression="zstd", compression_level=1, **_ENCODED)
 
 
 def read_test_prediction_file(path: Path) -> tuple[dict[str, np.ndarray], Provenance]:
@@ -78,5 +79,5 @@ def read_test_prediction_file(path: Path) -> tuple[dict[str, np.ndarray], Proven
         rows = np.flatnonzero(sequences == name)
         if name not in TEST_SEQUENCES or len(np.unique(frames[rows])) != len(rows):
             raise H36MError(f"{path}: {name} is no test sequence, or has a frame twice; run the model again")
-        found[name] = poses[rows[np.argsort(frames[rows])]].astype(np.float64)
+        found[name] = poses[rows[np.argsort(frames[rows])]]
     return found, provenance

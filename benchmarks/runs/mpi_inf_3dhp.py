@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from h36m_toolbox.benchmarks.foreign.files import foreign_provenance
 from h36m_toolbox.benchmarks.mpi_inf_3dhp.files import (
     INFERENCE_MAT,
     activities_csv,
     protocols_csv,
+    read_test_predictions,
     write_inference_mat,
     write_test_report,
 )
@@ -30,7 +32,7 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import (
     evaluate_test_set,
     protocol_of_test_set,
 )
-from h36m_toolbox.benchmarks.predictions import UNTRAINED, Provenance
+from h36m_toolbox.benchmarks.predictions import UNKNOWN, UNTRAINED, Provenance
 from h36m_toolbox.benchmarks.runs.bench import BenchRequest
 from h36m_toolbox.benchmarks.runs.environments import Environment, present_environment
 from h36m_toolbox.benchmarks.runs.folders import (
@@ -39,6 +41,7 @@ from h36m_toolbox.benchmarks.runs.folders import (
     finished_run,
     new_run,
     placed,
+    predictions_of,
     seal,
 )
 from h36m_toolbox.benchmarks.runs.mpi_inf_3dhp_entrants import Progress, entrant
@@ -51,7 +54,7 @@ from h36m_toolbox.benchmarks.standings.leaderboard import (
 )
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.mpi_inf_3dhp.annotations import TestAnnotations
-from h36m_toolbox.mpi_inf_3dhp.labels import read_test_labels
+from h36m_toolbox.mpi_inf_3dhp.labels import labels_path, read_test_labels
 from h36m_toolbox.mpi_inf_3dhp.sequences import FAMILY
 from h36m_toolbox.storage.files import sha256_of
 
@@ -117,6 +120,37 @@ def bench_test_set(
         write_test_predictions(folder / PREDICTIONS_NAME, by_sequence(poses, truth), truth, provenance)
         environment = present_environment(provenance.device, request.arguments, request.data, identity)
         return _recorded(folder, runs, truth, protocol, environment, asked.mapping)
+
+
+def record_test_predictions(
+    path: Path,
+    data: Path,
+    runs: Path,
+    protocol_name: str = FAMILY,
+    as_stated: bool = False,
+    model: str = "",
+    arguments: tuple[str, ...] = (),
+) -> RecordedTest:
+    """A run of its own in RUNS for predictions that are there already: those of a run, `inference_data.mat` or an npz.
+
+    `model` names the model of a foreign file, by default as the file is called. Raises H36MError as
+    `read_test_predictions` and `evaluate_test_set`, and for predictions with NaN, which cannot be ranked.
+    """
+    protocol, truth, path = protocol_of_test_set(protocol_name), read_test_labels(data), predictions_of(path)
+    predictions = read_test_predictions(path)
+    report = evaluate_test_set(predictions, truth, protocol, as_stated)
+    if not math.isfinite(report.figures["mpjpe"]):
+        raise H36MError(f"{path}: has poses with NaN, so it has no place in a leaderboard; score it without --runs")
+    if path.suffix == ".parquet":
+        made = read_test_prediction_file(path)[1]
+    else:
+        made = foreign_provenance(path, model, {}, sha256_of(labels_path(data, SPLIT)), "relative")
+    words = (made.model, made.detections.replace(UNKNOWN, ""), protocol.name)
+    with new_run(runs, "-".join(word for word in words if word)) as folder:
+        write_test_predictions(folder / PREDICTIONS_NAME, predictions, truth, made)
+        request = {"predictions": str(path.absolute()), "split": SPLIT, "protocol": protocol.name}
+        environment = present_environment(made.device, arguments, data, request)
+        return _recorded(folder, runs, truth, protocol, environment, {})
 
 
 def _checked(request: BenchRequest) -> BenchRequest:

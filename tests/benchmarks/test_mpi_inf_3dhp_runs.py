@@ -92,6 +92,22 @@ def test_a_named_departure_has_a_row_of_its_own_and_a_finished_run_is_kept(data:
     assert (row.protocol, row.mean) == ("mpi-inf-3dhp-d3dp", "sequence")
 
 
+def test_an_official_prediction_file_becomes_a_run_with_the_official_figures(tmp_path: Path) -> None:
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    write_format("parquet", open_archive(GOLDENS / "test_set"), data)
+    path = GOLDENS / "predictions" / "inference_data_a.mat"
+    words = ["eval", str(path), "--data", str(data), "--protocol", "mpi-inf-3dhp", "--runs", str(runs)]
+    result = CliRunner().invoke(main, [*words, "--model", "stranger"])
+    assert result.exit_code == 0, result.output
+    (row,) = read_leaderboard(runs / "leaderboard.csv")
+    assert (row.model, row.detections, row.frames) == ("stranger", "unknown", 235)
+    assert (f"{row.mpjpe_mm:.3f}", f"{row.pck150:.3f}", f"{row.auc:.3f}") == ("149.435", "56.960", "26.441")
+    again = ["eval", str(runs / row.run), "--data", str(data), "--runs", str(runs), "--protocol", "mpi-inf-3dhp-annot3"]
+    assert CliRunner().invoke(main, again).exit_code == 0
+    _, of_annot3 = read_leaderboard(runs / "leaderboard.csv")
+    assert (f"{of_annot3.mpjpe_mm:.3f}", of_annot3.model) == ("153.529", "stranger")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
