@@ -49,8 +49,8 @@ def command(
     Read are Parquet and CSV tables, npz and npy arrays, VideoPose3D's positions and the results pickles of learnable
     triangulation and ContextPose. What a file does not say of itself is said with options.
 
-    Of MPI-INF-3DHP: the official inference_data.mat, an npz of its arrays, each (frames, 17, 3), or a run's folder, under
-    a protocol mpi-inf-3dhp; all of them side by side under mpi-inf-3dhp-all.
+    Of MPI-INF-3DHP: the official inference_data.mat, an npz of its arrays, each (frames, 17, 3), or a run's folder,
+    under a protocol mpi-inf-3dhp; all of them side by side under mpi-inf-3dhp-all.
     """
     if protocol.startswith("mpi-inf-3dhp"):
         if (runs or out) and (protocol.endswith("-all") or (runs and out)):
