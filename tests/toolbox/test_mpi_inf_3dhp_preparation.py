@@ -286,6 +286,22 @@ def test_full_size_pictures_are_cropped_and_small_ones_refused(tmp_path: Path, s
     assert "64 x 64 px, the annotations are for 2048 x 2048" in small.problem
 
 
+def test_the_doctor_tells_what_data_holds_and_which_view_is_not_as_its_manifest_says(
+    tmp_path: Path, synthetic: Path
+) -> None:
+    data = tmp_path / "data"
+    assert run("labels", synthetic, "--out", data, "--format", "parquet", "--jobs", 1).exit_code == 0
+    extract_views(open_archive(synthetic), data, (0, 8))
+    healthy = run("doctor", data)
+    assert healthy.exit_code == 0, healthy.output
+    assert "test: 72 label rows, 48 of them evaluated" in healthy.output
+    assert any(line.split() == ["TS1", "12", "12", "-"] for line in healthy.output.splitlines())
+    (data / "mpi-inf-3dhp" / "images" / "TS3" / "TS3_000004.jpg").unlink()
+    sick = run("doctor", data)
+    assert sick.exit_code == 1
+    assert "TS3 has 11 images, 12 by its manifest" in sick.output
+
+
 def test_the_synthetic_set_is_the_same_for_the_same_chance(tmp_path: Path) -> None:
     plan = SyntheticPlan(train=("S3/Seq2",), test=("TS2",), cameras=(), frames=3, image_side=64)
     for name in ("a", "b"):
