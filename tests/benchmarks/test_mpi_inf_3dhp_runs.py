@@ -82,6 +82,8 @@ def test_a_lifter_leaves_a_sealed_run_with_the_official_files_and_a_row(data: Pa
 
     again = CliRunner().invoke(main, ["eval", str(folder), "--data", str(data), "--protocol", "mpi-inf-3dhp"])
     assert f"{row.mpjpe_mm:.2f}" in again.output
+    shown = CliRunner().invoke(main, ["report", str(folder), "--data", str(data)])
+    assert "is of MPI-INF-3DHP" in shown.output
 
 
 def test_a_named_departure_has_a_row_of_its_own_and_a_finished_run_is_kept(data: Path, tmp_path: Path) -> None:
