@@ -126,13 +126,13 @@ def read_predictions(path: Path) -> Predictions:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is no UTF-8
         raise H36MError(f"{path}: no readable Parquet file ({error}); write it with write_predictions") from error
-    provenance = _provenance_of(table.schema, path)
-    _check_provenance(provenance, path)
+    provenance = provenance_of_schema(table.schema, path)
     check_table(table, path)
     return Predictions(table, provenance, sha256_of(path), path)
 
 
-def _provenance_of(schema: pa.Schema, path: Path) -> Provenance:
+def provenance_of_schema(schema: pa.Schema, path: Path) -> Provenance:
+    """The provenance in a predictions file's metadata; H36MError where there is none of this version."""
     text = (schema.metadata or {}).get(METADATA_KEY.encode())
     if text is None:
         raise H36MError(f"{path}: no `{METADATA_KEY}` metadata, so its model is unknown; use write_predictions")
@@ -148,7 +148,9 @@ def _provenance_of(schema: pa.Schema, path: Path) -> Provenance:
             f"{path}: provenance lacks {', '.join(missing) or 'nothing'}, unknown: {', '.join(unknown) or 'none'}; "
             "it comes from another version of h36m, predict again"
         )
-    return Provenance(**record)
+    provenance = Provenance(**record)
+    _check_provenance(provenance, path)
+    return provenance
 
 
 def _check_provenance(provenance: Provenance, path: Path) -> None:

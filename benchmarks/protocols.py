@@ -318,8 +318,16 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
+_OTHER_FAMILY = "mpi-inf-3dhp"  # protocols of `mpi_inf_3dhp.protocols`, with other switches
+
+
 def protocol_named(name: str) -> Protocol:
     """The protocol of this name; an H36MError lists the known ones."""
+    if name.startswith(_OTHER_FAMILY):
+        raise H36MError(
+            f"protocol {name} is of MPI-INF-3DHP, which `h36m bench --dataset {_OTHER_FAMILY}` and `h36m eval` score; "
+            "its runs have their tables in their folders, the commands for runs of Human3.6M do not show them"
+        )
     if name not in PROTOCOLS:
         raise H36MError(f"no protocol is called {name!r}; known: {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -29,6 +29,7 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
         ("pelvis", data, "--detections", "sh"),
         ("synth", other, "--data-set", "mpi-inf-3dhp", "--seed", str(seed), *many),
         ("extract", other, "--out", data, *many),
+        ("extract", other, "--out", data, "--crop", "poseformer", *many),
         ("labels", other, "--out", data, "--format", "parquet", "--format", "lifting", *many),
     ]
     where = ("--data", data, "--runs", runs)
@@ -43,6 +44,7 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
             ("bench", "--model", model, *where, "--detections", detected, "--weights", weights)
             for detected in ("gt", "cpn")
         ]
+        commands.append(("bench", "--model", model, *where, "--dataset", "mpi-inf-3dhp", "--weights", weights))
     return [*commands, ("leaderboard", "--runs", runs)]
 
 
@@ -57,7 +59,7 @@ def demo_tour(folder: Path) -> str:
         "data/labels/multiview": "boxes and labels of learnable triangulation and ContextPose",
         "data/detections": "gt, cpn and sh detections, one table each",
         "data/stats": "limb lengths: mean_and_std_limb_length.h5, limb_lengths.csv",
-        "data/mpi-inf-3dhp": "frames, label table and npz files of a second, smaller data set, MPI-INF-3DHP",
+        "data/mpi-inf-3dhp": "frames, crops, label table and npz files of a second, smaller data set, MPI-INF-3DHP",
         "data/pelvis": "pelvis positions triangulated from sh: train.parquet, val.parquet",
         "runs": "checkpoints, predictions, reports",
         "runs/leaderboard.csv": "a row for every run",

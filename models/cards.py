@@ -34,6 +34,18 @@ class PublishedScore:
 
 
 @dataclass(frozen=True)
+class PublishedTestScore:
+    """A published figure on MPI-INF-3DHP's test set: mm, and percent; None for what was not given."""
+
+    options: str  # of the model, "" for none
+    protocol: str
+    mpjpe_mm: float | None
+    pck150: float | None
+    auc: float | None
+    source: str
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """A model that `h36m bench` and `h36m train` can run.
 
@@ -52,4 +64,5 @@ class ModelCard:
     inputs: str
     parameters: int
     published: tuple[PublishedScore, ...] = ()
+    published_3dhp: tuple[PublishedTestScore, ...] = ()
     recipes: Mapping[str, Recipe] | None = None

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from h36m_toolbox.models.cards import ModelCard, PublishedScore
+from h36m_toolbox.models.cards import ModelCard, PublishedScore, PublishedTestScore
 from h36m_toolbox.models.context_attention import JOINT_CHANNELS, TEMPERATURE, ContextBlock, LimbPrior
 from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.pose_resnet import FEATURES, VOLUME_CHANNELS, PoseResNet, PoseResNetConfig, backbone_of
@@ -172,4 +172,5 @@ CONTEXTPOSE_CARD = ModelCard(
     inputs="images, one view, with its camera, a pelvis estimate and limb-length statistics",
     parameters=69_559_861,
     published=(PublishedScore("images", "contextpose", 43.4, None, f"{_REPOSITORY}#human36m"),),
+    published_3dhp=(PublishedTestScore("", "mpi-inf-3dhp", None, 81.5, 43.6, f"{_REPOSITORY}#results--model-zoo"),),
 )

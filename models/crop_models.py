@@ -28,8 +28,18 @@ class FromCrops:
     protocol: str = "ca-poseformer"
     input_joints: Skeleton = H36M_17
     output_joints: Skeleton = H36M_17
+    dataset: str = "human3.6m"  # that it sees, in 2D poses, crops and joints
+    mm_per_unit: float = 1000.0  # of its poses
 
     def __post_init__(self) -> None:
         for name in SHARED_OPTIONS:
             if not isinstance(getattr(self, name), bool):
                 raise H36MError(f"option {name} is {getattr(self, name)!r}; it is true or false")
+
+    def check_dataset(self, dataset: str) -> None:
+        """An H36MError where it is of another data set."""
+        if dataset != self.dataset:
+            raise H36MError(
+                f"this variant of ca-poseformer is of {self.dataset}, not of {dataset}; variant=h36m is of human3.6m, "
+                "--option variant=3dhp of --dataset mpi-inf-3dhp"
+            )

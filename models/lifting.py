@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -51,6 +51,15 @@ class Normaliser(Protocol):
         ...
 
 
+@runtime_checkable
+class AnyImageNormaliser(Protocol):
+    """A normaliser that also takes 2D poses of cameras that are not Human3.6M's."""
+
+    def inputs_of_images(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Network inputs (rows, joints, 2), float32, of pixels in images of `size` (width, height)."""
+        ...
+
+
 # Reads the training set: its label table and its 2D poses (rows, input joints, 2), px.
 TrainingSet = Callable[[], tuple[pa.Table, np.ndarray]]
 NormaliserOf = Callable[[TrainingSet, Mapping[str, np.ndarray]], Normaliser]
@@ -85,6 +94,9 @@ class ScreenNormaliser:
 
     def inputs(self, labels: pa.Table, pixels: np.ndarray) -> np.ndarray:
         return lifting_inputs(labels, pixels, self.skeleton)
+
+    def inputs_of_images(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return screen_normalised(pixels, *size).astype(np.float32)
 
     def targets(self, labels: pa.Table) -> np.ndarray:
         return lifting_targets(labels, self.skeleton)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from threading import local
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -130,6 +131,14 @@ def rows_with_frames(rows: PoseFormerRows, data: Path, store: FrameStore = WHOLE
     return rows.taken(there)
 
 
+class ReadsCrops(Protocol):
+    """Reads crops of rows, from several threads at once."""
+
+    def crop(self, key: int, box: np.ndarray) -> np.ndarray:
+        """(256, 192, 3) uint8 RGB of a row's key and box (4,)."""
+        ...
+
+
 class CropReader:
     """Reads crops of rows from the frames in DATA, from several threads at once.
 
@@ -161,13 +170,13 @@ class CropReader:
         return opened[sequence]
 
 
-def reading(rows: PoseFormerRows, reader: CropReader, threads: int = 4, pinned: bool = False) -> Read:
+def reading(rows: PoseFormerRows, reader: ReadsCrops, threads: int = 4, pinned: bool = False) -> Read:
     """`batches` of these rows, for whoever chooses the parts."""
     return lambda parts: batches(rows, reader, parts, threads, pinned)
 
 
 def batches(
-    rows: PoseFormerRows, reader: CropReader, parts: Iterable[np.ndarray], threads: int = 2, pinned: bool = False
+    rows: PoseFormerRows, reader: ReadsCrops, parts: Iterable[np.ndarray], threads: int = 2, pinned: bool = False
 ) -> Iterator[PoseFormerBatch]:
     """A batch for each of `parts`, which are indices of rows; the next ones are read while one is used.
 

@@ -14,7 +14,7 @@ from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.folded_norms import with_folded_norms
 from h36m_toolbox.models.poseformer_data import Read
-from h36m_toolbox.models.poseformer_inputs import CROP_MIRROR, PoseFormerBatch, poses_of
+from h36m_toolbox.models.poseformer_inputs import PoseFormerBatch, crop_mirror, poses_of
 from h36m_toolbox.models.test_time import Predictor, averaged
 from h36m_toolbox.models.watching import Watch
 
@@ -53,7 +53,7 @@ def predict(
     watch: Watch | None = None,
     others: Sequence[nn.Module] = (),
 ) -> np.ndarray:
-    """Poses (rows, 17, 3), float32, m, relative to the root, with the flip test if the contract says so.
+    """Poses (rows, 17, 3), float32, m (3DHP: mm), relative to the root, with the flip test if the contract says so.
 
     Averaged with those of `others`, an ensemble. `read` gives the batches. In eval mode; the model is moved to
     `device`, and whether it was training is restored. Backbones run with folded norms.
@@ -64,7 +64,8 @@ def predict(
     def predictor(network: nn.Module) -> Predictor[PoseFormerBatch]:
         return lambda batch: poses_of(network, batch, contract.backbone)
 
-    poses_of_batch = averaged([predictor(network) for network in ready], CROP_MIRROR, contract.flip_test)
+    predictors = [predictor(network) for network in ready]
+    poses_of_batch = averaged(predictors, crop_mirror(contract.input_joints), contract.flip_test)
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
     watch = watch or Watch(device)

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard
+from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard, PublishedTestScore
 from h36m_toolbox.models.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -140,7 +140,15 @@ def _card_as_text(card: ModelCard) -> str:
             f"  input       {card.inputs}",
             f"  parameters  {card.parameters:,}",
             *(f"  published   MPJPE / P-MPJPE {line}" for line in published),
+            *(f"  published   {_test_score_as_text(score)}" for score in card.published_3dhp),
             f"  weights     {card.weights}",
             f"  licence     {card.licence}",
         )
     )
+
+
+def _test_score_as_text(score: PublishedTestScore) -> str:
+    figures = {"MPJPE mm": score.mpjpe_mm, "PCK@150 %": score.pck150, "AUC %": score.auc}
+    told = ", ".join(f"{name} {value:g}" for name, value in figures.items() if value is not None)
+    options = f", {score.options}" if score.options else ""
+    return f"{told} ({score.protocol}{options}; {score.source})"

@@ -19,6 +19,7 @@ from h36m_toolbox.models.lifting import Lifting, TrainingSet, rows_of_views
 from h36m_toolbox.pose_tables import pose_array, pose_field
 from h36m_toolbox.skeletons import H36M_16, H36M_17
 
+_IMAGE_PX = 1000.0  # width and height of Human3.6M's images, to a thousandth
 _STATE = ("mean_2d", "std_2d", "mean_3d", "std_3d")
 
 
@@ -33,6 +34,11 @@ class StandardNormaliser:
 
     def inputs(self, labels: pa.Table, pixels: np.ndarray) -> np.ndarray:
         return ((pixels - self.mean_2d) / self.std_2d).astype(np.float32)
+
+    def inputs_of_images(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """As pixels of a Human3.6M image of the same middle, in which the image's width is 1000 px."""
+        same_width = (pixels - np.array(size) / 2) * (_IMAGE_PX / size[0]) + _IMAGE_PX / 2
+        return ((same_width - self.mean_2d) / self.std_2d).astype(np.float32)
 
     def targets(self, labels: pa.Table) -> np.ndarray:
         return self.standardised(hip_centred(labels)).astype(np.float32)

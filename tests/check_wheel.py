@@ -23,7 +23,7 @@ from h36m_toolbox.benchmarks.standings.published import published_figures
 from h36m_toolbox.cameras import h36m_cameras
 from h36m_toolbox.models.recipe_files import EXPERIMENTS
 assert len(h36m_cameras()) == 44
-assert len(published_figures()) == 150
+assert len(published_figures()) == 160
 assert files("h36m_toolbox.benchmarks").joinpath("page", "report.js").is_file()
 assert list(EXPERIMENTS.glob("*.toml"))
 assert "site-packages" in h36m_toolbox.__file__, h36m_toolbox.__file__

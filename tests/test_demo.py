@@ -45,8 +45,9 @@ def test_the_weights_of_each_run_are_what_a_training_before_it_leaves(tmp_path: 
             trained[Path(found["--runs"]) / found["--name"] / "checkpoint_best.pt"] = found["--model"]
         if name == "bench" and "--weights" in found:
             assert trained[Path(found["--weights"])] == found["--model"]
-            benched.append((found["--model"], found["--detections"]))
-    assert benched == [(model, detections) for model in ("semgcn", "martinez") for detections in ("gt", "cpn")]
+            benched.append((found["--model"], found.get("--dataset") or found["--detections"]))
+    seen = ("gt", "cpn", "mpi-inf-3dhp")
+    assert benched == [(model, each) for model in ("semgcn", "martinez") for each in seen]
 
 
 def test_the_demo_archive_lacks_no_action_and_has_both_splits() -> None:
@@ -85,11 +86,15 @@ def test_the_demo_ends_in_a_plausible_leaderboard(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
     assert "INCOMPLETE" not in process.stdout
     rows = read_leaderboard(folder / "runs" / "leaderboard.csv")
-    assert len(rows) == 5
+    assert len(rows) == 7
     assert not any(row.incomplete for row in rows)
     for row in rows:
         assert f" {row.run}\n" in process.stdout
         assert (folder / "runs" / row.run / "predictions.parquet").is_file()
+
+    across = [row for row in rows if row.protocol == "mpi-inf-3dhp"]
+    assert [(row.model, row.frames) for row in across] == [("semgcn", 48), ("martinez", 48)]
+    rows = [row for row in rows if row not in across]
 
     def error(model: str, detections: str, untrained: bool = False) -> float:
         return next(row.mpjpe_mm for row in rows if _key(row) == (model, detections, untrained))

@@ -79,7 +79,7 @@ def converted(
     read_as = {"file": path.name, "sha256": sha256_of(path), "format": foreign.layout, **_words(facts, statement)}
     if foreign.left_out:
         read_as["left_out"] = ", ".join(foreign.left_out)
-    provenance = _provenance(path, model, read_as, data_fingerprint(data, labelled.split), root)
+    provenance = foreign_provenance(path, model, read_as, data_fingerprint(data, labelled.split), root)
     write_predictions(into, keyed_table(foreign.keys, {PREDICTION_COLUMN: poses}, schema), provenance)
     return replace(read_predictions(into), path=path)
 
@@ -188,7 +188,7 @@ def _words(facts: Facts, statement: Statement) -> dict[str, str]:
     return words
 
 
-def _provenance(path: Path, model: str, read_as: dict[str, str], fingerprint: str, root: str) -> Provenance:
+def foreign_provenance(path: Path, model: str, read_as: dict[str, str], fingerprint: str, root: str) -> Provenance:
     """Of a foreign model little is known; its date is the file's, so that reading it again gives the same bytes."""
     changed = datetime.fromtimestamp(int(path.stat().st_mtime), timezone.utc)
     return Provenance(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 import scipy.io
 
-from h36m_toolbox.benchmarks.mpi_inf_3dhp.evaluation import AVERAGE, ErrorTable, official_csv
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.evaluation import AVERAGE, TOTAL, ErrorTable, official_csv
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.predictions import read_test_prediction_file
 from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import TestReport
+from h36m_toolbox.benchmarks.reports import FIGURES
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.mpi_inf_3dhp.matlab5 import is_matlab73, read_matlab5
 from h36m_toolbox.mpi_inf_3dhp.sequences import TEST_SEQUENCES
@@ -27,10 +32,13 @@ _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError)  # what h5py 
 
 
 def read_test_predictions(path: Path) -> dict[str, np.ndarray]:
-    """Predictions (valid frames, 17, 3) by sequence of an `inference_data.mat` or an npz of such arrays, by its ending.
+    """Predictions (valid frames, 17, 3) by sequence, by the file's ending: `inference_data.mat`, an npz of its arrays,
+    or the Parquet file of a run.
 
     Raises H36MError as `read_inference_mat`.
     """
+    if path.suffix == ".parquet":
+        return read_test_prediction_file(path)[0]
     if path.suffix != ".npz":
         return read_inference_mat(path)
     found = read_object_npz(path)
@@ -90,7 +98,7 @@ def write_inference_mat(path: Path, predictions: dict[str, np.ndarray]) -> None:
         scipy.io.savemat(file, content, format="5")
 
 
-def write_test_report(folder: Path, report: TestReport, inputs: dict[str, str] | None = None) -> list[Path]:
+def write_test_report(folder: Path, report: TestReport, inputs: Mapping[str, object] | None = None) -> list[Path]:
     """Write the two tables in the official layout and `report.json`; the files, each whole or not at all.
 
     `inputs`: what the figures were computed from, such as hashes, for the JSON file.
@@ -98,7 +106,7 @@ def write_test_report(folder: Path, report: TestReport, inputs: dict[str, str] |
     texts = {
         SEQUENCE_CSV: official_csv(report.sequences, "seq"),
         ACTIVITY_CSV: official_csv(report.activities, "activity"),
-        REPORT_JSON: json.dumps({"inputs": inputs or {}, **report_record(report)}, indent=1) + "\n",
+        REPORT_JSON: json.dumps({"inputs": dict(inputs or {}), **report_record(report)}, indent=1) + "\n",
     }
     for name, text in texts.items():
         with written_whole(folder / name) as temporary:
@@ -107,14 +115,46 @@ def write_test_report(folder: Path, report: TestReport, inputs: dict[str, str] |
 
 
 def report_record(report: TestReport) -> dict[str, object]:
-    """A report for JSON: protocol, headline, scenes, sequences, activities, by joint and group; null for NaN."""
-    tables = ("headline", "scenes", "sequences", "activities")
+    """A report for JSON: protocol, headline, then tables by joint and group; null for NaN."""
+    tables = ("scenes", "sequences", "activities")
     return {
         "protocol": report.protocol.describe(),
-        "official_frames": report.official,
+        "frames_scored": report.frames_scored,
+        "frames_sha256": report.frames_sha256,
+        "official": report.official,
+        "incomplete": report.incomplete,
         "problems": list(report.problems),
+        "headline": {name: None if np.isnan(value) else value for name, value in report.figures.items()},
+        "headline_by_joint": _summary(report.headline),
         **{name: _summary(getattr(report, name)) for name in tables},
     }
+
+
+def activities_csv(report: TestReport) -> str:
+    """One line per activity in the columns of a run's `per_action.csv`; empty where a figure is not defined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("action", "frames", *FIGURES))
+    table, total = report.activities, report.activities.groups.index(TOTAL)
+    for i, name in enumerate(table.rows):
+        values = (table.mpjpe[i, -1], table.pck[i, total], table.auc[i, total])
+        found = dict(zip(report.figures, map(float, values), strict=True))
+        cells = (found.get(figure, np.nan) for figure in FIGURES)
+        writer.writerow((name, int(table.frames[i]), *("" if np.isnan(cell) else repr(cell) for cell in cells)))
+    return text.getvalue()
+
+
+def protocols_csv(reports: list[TestReport]) -> str:
+    """One line per protocol: its figures and every switch."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    switches = [report.protocol.describe() for report in reports]
+    columns = [name for name in switches[0] if name != "name"]
+    writer.writerow(("protocol", "frames", *reports[0].figures, *columns))
+    for report, said in zip(reports, switches, strict=True):
+        figures = ("" if np.isnan(value) else repr(value) for value in report.figures.values())
+        writer.writerow((said["name"], report.frames_scored, *figures, *(said[column] for column in columns)))
+    return text.getvalue()
 
 
 def _summary(table: ErrorTable) -> dict[str, dict[str, object]]:

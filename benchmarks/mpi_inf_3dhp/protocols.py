@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,7 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.evaluation import (
     ALL,
     GROUPS_OF_17,
     OFFICIAL_GROUPS,
+    TOTAL,
     ErrorTable,
     JointGroups,
     activity_table,
@@ -91,6 +93,35 @@ class TestReport:
     activities: ErrorTable
     scenes: ErrorTable
     problems: tuple[str, ...]  # what keeps the figures from covering the protocol
+    frames_sha256: str  # of the frames that were scored: equal hashes, equal frames
+
+    @property
+    def frames_scored(self) -> int:
+        """Valid frames of all sequences."""
+        return int(self.headline.frames[0])
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether sequences of the protocol are missing."""
+        return bool(self.problems)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The headline: MPJPE in mm, PCK at 150 mm and AUC in percent."""
+        total = self.headline.groups.index(TOTAL)
+        found = (self.headline.mpjpe[0, -1], self.headline.pck[0, total], self.headline.auc[0, total])
+        return dict(zip(("mpjpe", "pck150", "auc"), map(float, found), strict=True))
+
+    def summary(self) -> str:
+        """The headline in a line or two, and what is wrong with it."""
+        mpjpe, pck, auc = self.figures.values()
+        frames = "the official frames" if self.official else "NOT the official frames"
+        lines = [
+            f"{self.protocol.name}: MPJPE {mpjpe:.2f} mm, PCK@150 {pck:.2f} %, AUC {auc:.2f} %",
+            f"{self.frames_scored:,} valid frames, {frames}",
+            *(f"INCOMPLETE: {problem}" for problem in self.problems),
+        ]
+        return "\n".join(lines)
 
     @property
     def official(self) -> bool:
@@ -126,7 +157,29 @@ def evaluate_test_set(
     }
     headline = by_activity.row(ALL) if protocol.mean == "frames" else mean_of_rows(sequences, "Mean of sequences")
     problems = [f"no ground truth of {name}" for names in SCENES.values() for name in names if name not in errors]
-    return TestReport(protocol, headline, sequences, by_activity, error_table(scenes, protocol.groups), tuple(problems))
+    return TestReport(
+        protocol=protocol,
+        headline=headline,
+        sequences=sequences,
+        activities=by_activity,
+        scenes=error_table(scenes, protocol.groups),
+        problems=tuple(problems),
+        frames_sha256=_sha256_of_frames(truth),
+    )
+
+
+def _sha256_of_frames(truth: list[TestAnnotations]) -> str:
+    digest = hashlib.sha256()
+    for sequence in truth:
+        digest.update(f"{sequence.sequence} {' '.join(map(str, np.flatnonzero(sequence.valid)))}\n".encode())
+    return digest.hexdigest()
+
+
+def protocol_of_test_set(name: str) -> TestProtocol:
+    """The protocol of this name; an H36MError lists the known ones."""
+    if name not in TEST_PROTOCOLS:
+        raise H36MError(f"MPI-INF-3DHP has no protocol {name!r}; there are {', '.join(TEST_PROTOCOLS)}")
+    return TEST_PROTOCOLS[name]
 
 
 def _check_names(predictions: dict[str, np.ndarray], truth: list[TestAnnotations]) -> None:

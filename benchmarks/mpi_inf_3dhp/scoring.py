@@ -12,28 +12,33 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.files import (
     write_inference_mat,
     write_test_report,
 )
-from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import TEST_PROTOCOLS, TestReport, evaluate_test_set
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import (
+    TEST_PROTOCOLS,
+    TestReport,
+    evaluate_test_set,
+    protocol_of_test_set,
+)
 from h36m_toolbox.benchmarks.reports import markdown_table
-from h36m_toolbox.errors import H36MError
+from h36m_toolbox.benchmarks.runs.folders import predictions_of
 from h36m_toolbox.mpi_inf_3dhp.labels import labels_path, read_test_labels
+from h36m_toolbox.mpi_inf_3dhp.sequences import FAMILY
 from h36m_toolbox.storage.files import sha256_of
 
-FAMILY = "mpi-inf-3dhp"
 ALL_PROTOCOLS = f"{FAMILY}-all"
 
 
 def score_test_predictions(
     path: Path, data: Path, protocol_name: str = FAMILY, as_stated: bool = False, out: Path | None = None
 ) -> TestReport:
-    """Score a file of predictions under a protocol.
+    """Score a file of predictions, or those of a run's folder, under a protocol.
 
     With `out` the official tables, `report.json` and the predictions as `inference_data.mat` go there. Raises H36MError
     for an unknown protocol, and as `read_test_predictions`, `read_test_labels` and `evaluate_test_set`.
     """
-    if protocol_name not in TEST_PROTOCOLS:
-        raise H36MError(f"no protocol {protocol_name}; there are {', '.join(TEST_PROTOCOLS)}, {ALL_PROTOCOLS}")
+    protocol = protocol_of_test_set(protocol_name)
+    path = predictions_of(path)
     predictions = read_test_predictions(path)
-    report = evaluate_test_set(predictions, read_test_labels(data), TEST_PROTOCOLS[protocol_name], as_stated)
+    report = evaluate_test_set(predictions, read_test_labels(data), protocol, as_stated)
     if out:
         write_inference_mat(out / INFERENCE_MAT, predictions)
         labels = labels_path(data, "test")
@@ -44,7 +49,7 @@ def score_test_predictions(
 
 def score_under_all(path: Path, data: Path, as_stated: bool = False) -> list[TestReport]:
     """The same file under every protocol of the family; raises as `score_test_predictions`."""
-    truth, predictions = read_test_labels(data), read_test_predictions(path)
+    truth, predictions = read_test_labels(data), read_test_predictions(predictions_of(path))
     return [evaluate_test_set(predictions, truth, protocol, as_stated) for protocol in TEST_PROTOCOLS.values()]
 
 

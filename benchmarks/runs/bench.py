@@ -73,6 +73,7 @@ class BenchRequest:
 
     model: str
     data: Path
+    dataset: str = "human3.6m"  # or mpi-inf-3dhp, which `runs.mpi_inf_3dhp` runs
     detections: str = ""  # "" for gt, or what a model that sees crops is published on
     protocol: str = ""  # "" for that of the model's published figures, or a lifter's semgcn
     weights: Path | None = None
@@ -122,6 +123,8 @@ def bench(
     predict, predictions that are not finite, and a broken leaderboard; nothing is written then.
     """
     contract = model_card(request.model).contract(**request.options)
+    if isinstance(contract, FromCrops):
+        contract.check_dataset(request.dataset)
     own = contract.detections if isinstance(contract, FromCrops) else "gt"
     request = replace(request, detections=request.detections or own)
     check_execution(request)
@@ -155,7 +158,7 @@ def bench(
         models = [crop_model(member) for member in members]
         ran = crop_poses(models, contract, scored, request, processes, progress)
     else:
-        lifters = [_model(member, contract) for member in members]
+        lifters = [lifter(member, contract) for member in members]
         models = [model for model, _ in lifters]
         ran = _predict(lifters, contract, scored, request, processes)
     if ran is None:
@@ -187,7 +190,7 @@ def _check_finite(predicted: np.ndarray, scored: pa.Table, request: BenchRequest
         )
 
 
-def _model(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normaliser]:
+def lifter(request: BenchRequest, contract: Lifting) -> tuple[nn.Module, Normaliser]:
     """The network with its weights, and its units: the checkpoint's, or those of the training set."""
     import torch
 

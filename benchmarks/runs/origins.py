@@ -13,9 +13,12 @@ from h36m_toolbox import __version__
 from h36m_toolbox.benchmarks.predictions import UNTRAINED, Provenance
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.labels import data_fingerprint
+from h36m_toolbox.mpi_inf_3dhp.labels import labels_path as test_labels_path
+from h36m_toolbox.mpi_inf_3dhp.sequences import FAMILY
 from h36m_toolbox.storage.files import sha256_of
 
 if TYPE_CHECKING:
+    from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import TestProtocol
     from h36m_toolbox.benchmarks.protocols import Protocol
     from h36m_toolbox.benchmarks.runs.bench import BenchRequest
     from h36m_toolbox.models.watching import Spent
@@ -54,8 +57,15 @@ def check_execution(request: BenchRequest) -> None:
     request.execution.check(device_named(request.device))
 
 
+def fingerprint_of(request: BenchRequest) -> str:
+    """What identifies the labels that a request is scored on: their sha256."""
+    if request.dataset == FAMILY:
+        return sha256_of(test_labels_path(request.data, "test"))
+    return data_fingerprint(request.data, request.split)
+
+
 def identity_of(
-    request: BenchRequest, protocol: Protocol, options: dict[str, Any], detections: str, **hashes: Any
+    request: BenchRequest, protocol: Protocol | TestProtocol, options: dict[str, Any], detections: str, **hashes: Any
 ) -> dict[str, Any]:
     """What decides the predictions and their score: a finished run of the same need not be run again.
 
@@ -71,7 +81,7 @@ def identity_of(
         "seed": request.seed,
         "detections": detections,
         **hashes,
-        "data_fingerprint": data_fingerprint(request.data, request.split),
+        "data_fingerprint": fingerprint_of(request),
         "split": request.split,
         "protocol": protocol.name,
         "protocol_version": protocol.version,
@@ -82,7 +92,7 @@ def identity_of(
 
 def provenance_of(
     request: BenchRequest,
-    protocol: Protocol,
+    protocol: Protocol | TestProtocol,
     options: dict[str, Any],
     detections: str,
     detections_sha256: str,
@@ -103,7 +113,7 @@ def provenance_of(
         weights_sha256=weights_sha256(request),
         detections=detections,
         detections_sha256=detections_sha256,
-        data_fingerprint=data_fingerprint(request.data, request.split),
+        data_fingerprint=fingerprint_of(request),
         protocol=protocol.name,
         h36m_version=__version__,
         torch_version=torch.__version__,

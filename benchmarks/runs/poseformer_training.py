@@ -42,6 +42,7 @@ def train_on_crops(
     from h36m_toolbox.models.devices import device_named
     from h36m_toolbox.models.poseformer_training import train
 
+    contract.check_dataset("human3.6m")
     recipe, device = changed_recipe(contract.backbone, request.changes), device_named(request.device)
     rows = _rows(request, contract, request.trained_on)
     with torch.random.fork_rng(devices=[]):

@@ -27,6 +27,11 @@ class Recorded:
     row: LeaderboardRow
     kept: bool = False
 
+    @property
+    def speed(self) -> str:
+        """What the run took, in a line."""
+        return self.report.provenance.speed
+
 
 def recorded(
     folder: Path, runs: Path, split: str, labels: pa.Table, protocol: Protocol, environment: Environment

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]  # finished samples, all of this process's
 
 RESULTS_NAME = "results.pkl"
-_READERS = 4  # threads that decode, undistort and cut
+READERS = 4  # threads that decode, undistort and cut
 
 
 def bench_views(
@@ -88,7 +88,7 @@ def bench_views(
         found = processes.from_first(str(finished_run(runs, identity) or "") if processes.is_first else None)
         if found:
             return kept_run(Path(found), request.split, labels, protocol) if processes.is_first else None
-    models = [_model(member, contract, limbs) for member in ensemble_members(request)]
+    models = [view_model(member, contract, limbs) for member in ensemble_members(request)]
     ran = _predicted(models, samples, request, processes, progress)
     if ran is None:
         return None
@@ -144,7 +144,8 @@ def _identity(request: BenchRequest, protocol: Protocol, source: _Source) -> dic
     return identity_of(request, protocol, described_options(request), source.detections, **hashes)
 
 
-def _model(request: BenchRequest, contract: FromViews, limbs: dict[str, Any]) -> nn.Module:
+def view_model(request: BenchRequest, contract: FromViews, limbs: dict[str, Any]) -> nn.Module:
+    """The network with its weights, or with random ones by the request's seed; `limbs` of `limb_options`."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -185,7 +186,7 @@ def _predicted(
         views,
         device,
         batch_size,
-        _READERS,
+        READERS,
         progress,
         request.execution,
         watch,

@@ -45,7 +45,7 @@ class LeaderboardRow:
     mpjve_mm: float
     pck150: float
     auc: float
-    mean: str  # "action" or "frame"
+    mean: str  # "action", "frame" or, of MPI-INF-3DHP, "sequence"
     frames: int
     incomplete: bool
     data_fingerprint: str
@@ -70,7 +70,7 @@ class LeaderboardRow:
 COLUMNS = tuple(field.name for field in fields(LeaderboardRow))
 _TYPES: dict[str, str] = {field.name: str(field.type) for field in fields(LeaderboardRow)}
 _LATER = {field.name for field in fields(LeaderboardRow) if field.default is not MISSING}
-_MEANS = ("action", "frame")
+_MEANS = ("action", "frame", "sequence")
 
 
 def append_row(path: Path, row: LeaderboardRow, once: bool = False) -> None:

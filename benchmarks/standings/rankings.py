@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from h36m_toolbox.benchmarks.manifests import official_manifest
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import TEST_PROTOCOLS
 from h36m_toolbox.benchmarks.protocols import PROTOCOLS
 from h36m_toolbox.benchmarks.reports import FIGURES
 from h36m_toolbox.benchmarks.runs.folders import PER_ACTION_NAME, flaw_of, read_report_record, run_folders
@@ -24,6 +25,7 @@ SHOWN = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm", "pck150", "auc")
 HIGHER_IS_BETTER = ("pck150", "auc")
 NO_FOLDER = "no folder"
 _SAME = 1e-9  # relative; the row was written from the report
+_WHOLE_TEST_SET = "whole"
 _Key = tuple[str, int | None, str, str]  # protocol, version, split, frames: equal keys may be ranked together
 
 
@@ -91,7 +93,7 @@ def leaderboard_of(runs: Path, choice: Choice) -> Leaderboard:
     groups: dict[_Key, list[Entry]] = {}
     titles: dict[_Key, str] = {}
     for row in sorted(rows, key=lambda row: (row.protocol, row.protocol_version, row.split, row.manifest_sha256)):
-        key: _Key = (row.protocol, row.protocol_version, row.split, row.manifest_sha256)
+        key: _Key = (row.protocol, row.protocol_version, row.split, _frames_key(row))
         titles.setdefault(key, _title(row))
         actions = _per_action(runs / row.run) if choice.per_action and not flaws[row.run] else {}
         groups.setdefault(key, []).append(_entry(row, flaws[row.run], actions))
@@ -126,7 +128,7 @@ def _chosen_figures(choice: Choice) -> list[PublishedFigure]:
         if choice.protocol in ("", figure.scored_as)
         and choice.model.lower() in figure.method.lower().replace(" ", "-")
         and choice.detections in ("", figure.our_detections)
-        and choice.split in ("", "val")
+        and choice.split in ("", "test" if figure.scored_as in TEST_PROTOCOLS else "val")
     ]
 
 
@@ -182,9 +184,17 @@ def _by_mpjpe(entry: Entry) -> float:
 def _key_of(figure: PublishedFigure) -> _Key:
     if not figure.scored_as:
         return f"{figure.dataset}: {figure.protocol}", None, "val", "published"
+    if figure.scored_as in TEST_PROTOCOLS:
+        of_test_set = TEST_PROTOCOLS[figure.scored_as]
+        return of_test_set.name, of_test_set.version, "test", _WHOLE_TEST_SET
     protocol = PROTOCOLS[figure.scored_as]
     official = official_manifest(protocol)
     return protocol.name, protocol.version, "val", official.sha256 if official else "published"
+
+
+def _frames_key(row: LeaderboardRow) -> str:
+    """The frames' hash; of MPI-INF-3DHP's whole test set, which has no public list of frames, a word."""
+    return _WHOLE_TEST_SET if row.protocol in TEST_PROTOCOLS and row.official else row.manifest_sha256
 
 
 def _title(row: LeaderboardRow) -> str:
@@ -197,6 +207,10 @@ def _title(row: LeaderboardRow) -> str:
 def _published_title(figure: PublishedFigure) -> str:
     if not figure.scored_as:
         return f"published, {figure.dataset}: {figure.protocol}"
+    if figure.scored_as in TEST_PROTOCOLS:
+        of_test_set = TEST_PROTOCOLS[figure.scored_as]
+        mean = of_test_set.mean.removesuffix("s")
+        return f"{of_test_set.name}, version {of_test_set.version}, {mean} mean, test, the official frames"
     protocol = PROTOCOLS[figure.scored_as]
     frames = "the official frames" if official_manifest(protocol) else figure.dataset
     return f"{protocol.name}, version {protocol.version}, {protocol.mean.name.lower()} mean, val, {frames}"

@@ -23,6 +23,13 @@ from h36m_toolbox.commands.options import (
 
 @click.command("bench")
 @click.option("--model", required=True, help="One of `h36m models`.")
+@click.option(
+    "--dataset",
+    type=click.Choice(["human3.6m", "mpi-inf-3dhp"]),
+    default="human3.6m",
+    show_default=True,
+    help="What to score on; mpi-inf-3dhp: its test set, by its own evaluation.",
+)
 @data_options
 @click.option("--weights", type=FILE, help="A checkpoint: the authors' or ours.")
 @click.option("--untrained", is_flag=True, help="Run with random weights instead; the row says so.")
@@ -63,7 +70,7 @@ def command(
     On several GPUs, processes or machines: torchrun --nproc-per-node=N -m h36m_toolbox bench ...
     """
     from h36m_toolbox.benchmarks.runs.bench import BenchRequest
-    from h36m_toolbox.benchmarks.runs.bench import bench as run_bench
+    from h36m_toolbox.benchmarks.runs.datasets import bench_on
     from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
     from h36m_toolbox.models.processes import joined
 
@@ -80,10 +87,10 @@ def command(
     }
     asked = BenchRequest(**given, **request)
     with joined(os.environ) as processes, _poses(processes.is_first) as step:
-        result = run_bench(asked, runs, processes, step)
+        result = bench_on(asked, runs, processes, step)
     if result:
         click.echo(result.report.summary())
-        click.echo(result.report.provenance.speed)
+        click.echo(result.speed)
         did = "kept" if result.kept else "wrote"
         click.echo(f"{did} {result.folder}, a row in {runs / 'leaderboard.csv'}")
 

@@ -49,13 +49,13 @@ def command(
     Read are Parquet and CSV tables, npz and npy arrays, VideoPose3D's positions and the results pickles of learnable
     triangulation and ContextPose. What a file does not say of itself is said with options.
 
-    Of MPI-INF-3DHP: the official inference_data.mat or an npz of its arrays, each (frames, 17, 3), under a protocol
-    mpi-inf-3dhp; all of them side by side under mpi-inf-3dhp-all.
+    Of MPI-INF-3DHP: the official inference_data.mat, an npz of its arrays, each (frames, 17, 3), or a run's folder,
+    under a protocol mpi-inf-3dhp; all of them side by side under mpi-inf-3dhp-all.
     """
     if protocol.startswith("mpi-inf-3dhp"):
-        if runs or (out and protocol.endswith("-all")):
-            raise click.UsageError("scores of MPI-INF-3DHP are no runs, and --out is for one protocol at a time")
-        _eval_mpi_inf_3dhp(predictions, data, protocol, as_stated, out)
+        if (runs or out) and (protocol.endswith("-all") or (runs and out)):
+            raise click.UsageError("--runs and --out are for one protocol at a time, and not for each other")
+        _eval_mpi_inf_3dhp(predictions, data, protocol, as_stated, out, runs, model)
         return
     from h36m_toolbox.benchmarks.foreign.poses import Facts, Statement
     from h36m_toolbox.benchmarks.foreign.scoring import score_as_run, score_file, score_under_all
@@ -82,11 +82,20 @@ def command(
         click.echo(f"wrote {', '.join(str(out / name) for name in written)}")
 
 
-def _eval_mpi_inf_3dhp(predictions: Path, data: Path, protocol: str, as_stated: bool, out: Path | None) -> None:
+def _eval_mpi_inf_3dhp(
+    predictions: Path, data: Path, protocol: str, as_stated: bool, out: Path | None, runs: Path | None, model: str
+) -> None:
     from h36m_toolbox.benchmarks.mpi_inf_3dhp import scoring
 
     if protocol == scoring.ALL_PROTOCOLS:
         click.echo(scoring.comparison_markdown(scoring.score_under_all(predictions, data, as_stated)))
+        return
+    if runs:
+        from h36m_toolbox.benchmarks.runs.mpi_inf_3dhp import record_test_predictions
+
+        result = record_test_predictions(predictions, data, runs, protocol, as_stated, model, arguments_as_given())
+        click.echo(scoring.report_markdown(result.report))
+        click.echo(f"wrote {result.folder}, a row in {runs / 'leaderboard.csv'}")
         return
     report = scoring.score_test_predictions(predictions, data, protocol, as_stated, out)
     click.echo(scoring.report_markdown(report))

@@ -15,7 +15,7 @@ from h36m_toolbox.commands.options import FOLDER
 @click.option("--protocol", default="", help="Only this protocol.")
 @click.option("--model", default="", help="Only this model.")
 @click.option("--detections", default="", help="Only this 2D input: gt, cpn, sh or a name of yours.")
-@click.option("--split", type=click.Choice(["val", "train"]), help="Only this split.")
+@click.option("--split", type=click.Choice(["val", "train", "test"]), help="Only this split; test: of MPI-INF-3DHP.")
 @click.option("--published", is_flag=True, help="Published figures beside yours, each with its source.")
 @click.option("--per-action", is_flag=True, help="A column for each action.")
 @click.option(

@@ -29,7 +29,7 @@ from h36m_toolbox.commands.options import FOLDER, Words, jobs_option, progress_b
     type=click.Choice(("human3.6m", "mpi-inf-3dhp")),
     default="human3.6m",
     show_default=True,
-    help="mpi-inf-3dhp: one training sequence and the six of the test set, tiny.",
+    help="mpi-inf-3dhp: one training sequence and the six of the test set, 12 frames each.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @jobs_option

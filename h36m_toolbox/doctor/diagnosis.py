@@ -9,6 +9,8 @@ from h36m_toolbox.doctor.examination import Examination
 from h36m_toolbox.doctor.raw import examine_raw
 from h36m_toolbox.mpi_inf_3dhp.archive import find_archive
 from h36m_toolbox.mpi_inf_3dhp.doctor import examine_archive
+from h36m_toolbox.mpi_inf_3dhp.prepared import beside, examine_prepared
+from h36m_toolbox.mpi_inf_3dhp.views import prepared_path
 from h36m_toolbox.raw.archive import RawArchive
 
 _PREPARED = ("labels", "images", "manifests", "pelvis")  # not `processed`, which h36m-fetch puts beside RAW's files
@@ -20,8 +22,11 @@ def examine(folder: Path, checksums: bool = False) -> Examination:
     Headers are read, not whole files. With `checksums` archives are read from end to end and their md5 compared with
     the public list: minutes. Raises H36MError for a folder that is neither.
     """
+    with_3dhp = prepared_path(folder).is_dir()
     if folder.is_dir() and _is_prepared(folder):
-        return examine_data(folder)
+        return beside(examine_data(folder), examine_prepared(folder)) if with_3dhp else examine_data(folder)
+    if with_3dhp:
+        return examine_prepared(folder)
     other = find_archive(folder)
     if other:
         return examine_archive(other)

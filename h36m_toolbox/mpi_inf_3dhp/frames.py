@@ -88,6 +88,11 @@ def view_name(sequence: str, camera: int | None = None) -> str:
     return f"s_{int(sequence[1]):02d}_seq_{int(sequence[-1]):02d}_ca_{camera:02d}"
 
 
+def frame_path(data: Path, store: str, view: str, frame: int) -> Path:
+    """Where a frame (from 0) of a view lies in DATA; `store` is "images" or "crops"."""
+    return prepared_path(data, store, view, f"{view}_{frame + 1:06d}.jpg")
+
+
 def read_manifest(folder: Path) -> ViewManifest | None:
     """The manifest of a view's folder; None where it has not been extracted."""
     try:

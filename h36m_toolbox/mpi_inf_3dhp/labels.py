@@ -257,6 +257,31 @@ def read_label_views(data: Path, split: str) -> Iterator[pa.Table]:
         raise H36MError(f"{path}: cannot be read as Parquet ({error}); make it again") from error
 
 
+def read_test_cameras(data: Path) -> dict[str, Camera]:
+    """The calibrated camera of each test sequence, without its lens, world y up, mm; none where there was no file.
+
+    Raises H36MError as `read_label_views`.
+    """
+    for _ in read_label_views(data, "test"):  # refuses what is no such table
+        break
+    with pq.ParquetFile(labels_path(data, "test")) as file:
+        facts = json.loads((file.metadata.metadata or {}).get(b"h36m", b"{}"))
+    return {name: _camera_of(cameras["0"]) for name, cameras in facts.get("cameras", {}).items() if "0" in cameras}
+
+
+def _camera_of(facts: dict[str, Any]) -> Camera:
+    width, height = facts["size_px"]
+    return Camera(
+        rotation=np.array(facts["rotation"]),
+        center=np.array(facts["center_mm"]),
+        focal=np.array(facts["focal_px"]),
+        principal=np.array(facts["principal_px"]),
+        radial=np.zeros(3),
+        tangential=np.zeros(2),
+        size=(width, height),
+    )
+
+
 def label_poses(table: pa.Table, column: str, skeleton: Skeleton = MPI_INF_3DHP_17) -> np.ndarray:
     """A pose column (rows, joints, dims), float64, restricted to a skeleton's joints."""
     metadata = table.schema.field(column).metadata

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from h36m_toolbox.errors import H36MError
 
+FAMILY = "mpi-inf-3dhp"  # the data set's name in options, protocols and folders
 CAMERA_COUNT = 14
 
 # Named by the publisher's scripts, but for `vnect`: the default download, on which nearly all papers train.

@@ -1,12 +1,14 @@
-"""A small synthetic MPI-INF-3DHP in the original's own formats: an invented figure, invented cameras, flat pictures."""
+"""A small synthetic MPI-INF-3DHP in the original's own formats: an invented figure in front of invented cameras."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import cv2
 import h5py
 import numpy as np
 import scipy.io
@@ -35,14 +37,16 @@ from h36m_toolbox.storage.files import folder_written_whole
 _MATLAB_HEADER = b"MATLAB 7.3 MAT-file, synthetic"
 _USER_BLOCK = 512
 _MARK, _MARK_TEXT = "SYNTHETIC.txt", "Invented by `h36m synth`; nothing here is of MPI-INF-3DHP.\n"
+_BONE_PX = 24
+_SIDES, _MIDDLE = {"left": (60, 60, 230), "right": (230, 120, 60)}, (240, 240, 240)
 _PELVIS = MPI_INF_3DHP_28.joints.index(MPI_INF_3DHP_28.root)
 
 
 @dataclass(frozen=True)
 class SyntheticPlan:
-    """What to invent; images are `image_side` px wide and high, the annotations those of full-size ones.
+    """What to invent. Images have the original's size and show the figure, as crops need it.
 
-    `image_side` None: full size, as crops need them.
+    `image_side`: flat ones of so many px, whose annotations are those of full-size ones.
     """
 
     train: tuple[str, ...] = ("S1/Seq1",)
@@ -50,7 +54,11 @@ class SyntheticPlan:
     cameras: tuple[int, ...] = CAMERA_SETS["vnect"]  # with a video; annotations have all 14
     frames: int = 12
     extra_rows: int = 2  # annotated beyond the videos' ends, as in the original
-    image_side: int | None = 64
+    image_side: int | None = None
+
+    def image_size(self, original: tuple[int, int]) -> tuple[int, int]:
+        """Width and height of images that have `original` ones in the real set."""
+        return original if self.image_side is None else (self.image_side, self.image_side)
 
 
 def write_synthetic_3dhp(folder: Path, rng: np.random.Generator, plan: SyntheticPlan | None = None) -> None:
@@ -99,7 +107,9 @@ def _write_train(folder: Path, fps: int, rng: np.random.Generator, plan: Synthet
     scipy.io.savemat(folder / TRAIN_ANNOTATIONS, {**cells, **numbers}, do_compression=True)
     (folder / CALIBRATION).write_text(train_calibration_text(cameras))
     for number in plan.cameras:
-        _write_video(folder / IMAGES / f"video_{number}.avi", fps, _pictures(plan, TRAIN_SIZE, number))
+        pixels = cameras[number].project_linear(cameras[number].world_to_camera(world[: plan.frames]))
+        pictures = _pictures(plan, TRAIN_SIZE, number, pixels)
+        _write_video(folder / IMAGES / f"video_{number}.avi", fps, plan.image_size(TRAIN_SIZE), pictures)
 
 
 def _write_test(folder: Path, name: str, rng: np.random.Generator, plan: SyntheticPlan) -> None:
@@ -116,7 +126,7 @@ def _write_test(folder: Path, name: str, rng: np.random.Generator, plan: Synthet
         "bb_crop": np.zeros((plan.frames, 34)),
     }
     (folder / TEST_ANNOTATIONS).write_bytes(_matlab73(variables))
-    for number, picture in enumerate(_pictures(plan, image_size(name), 0), start=1):
+    for number, picture in enumerate(_pictures(plan, image_size(name), 0, variables["annot2"][:, 0]), start=1):
         jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), 90, "BGR", "420")
         (folder / IMAGES / f"img_{number:06d}.jpg").write_bytes(jpeg)
 
@@ -137,19 +147,23 @@ def _matlab73(variables: dict[str, np.ndarray]) -> bytes:
     return content.getvalue()
 
 
-def _pictures(plan: SyntheticPlan, size: tuple[int, int], camera: int) -> list[np.ndarray]:
-    """Flat BGR pictures whose blue tells the frame and whose green tells the camera."""
-    width, height = size if plan.image_side is None else (plan.image_side, plan.image_side)
-    return [
-        np.full((height, width, 3), (20 + 13 * frame % 200, 40 + 12 * camera, 128), np.uint8)
-        for frame in range(plan.frames)
-    ]
+def _pictures(plan: SyntheticPlan, size: tuple[int, int], camera: int, pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """BGR pictures whose blue tells the frame and whose green tells the camera, and the bones of joints at `pixels`."""
+    width, height = plan.image_size(size)
+    skeleton = MPI_INF_3DHP_28 if pixels.shape[1] == len(MPI_INF_3DHP_28) else MPI_INF_3DHP_17
+    for frame in range(plan.frames):
+        picture = np.full((height, width, 3), (20 + 13 * frame % 200, 40 + 12 * camera, 128), np.uint8)
+        for parent, child in skeleton.bones if plan.image_side is None else ():
+            ends = np.rint(pixels[frame, [parent, child]]).astype(int).tolist()
+            side = _SIDES.get(skeleton.joints[child].split("_")[0], _MIDDLE)
+            cv2.line(picture, ends[0], ends[1], side, _BONE_PX)
+        yield picture
 
 
-def _write_video(path: Path, fps: int, pictures: list[np.ndarray]) -> None:
+def _write_video(path: Path, fps: int, size: tuple[int, int], pictures: Iterator[np.ndarray]) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=fps)
-        stream.height, stream.width = pictures[0].shape[:2]
+        stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p"
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))

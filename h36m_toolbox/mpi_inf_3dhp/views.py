@@ -7,9 +7,7 @@ from pathlib import Path
 
 from h36m_toolbox.mpi_inf_3dhp.annotations import ViewAnnotations, read_train_annotations
 from h36m_toolbox.mpi_inf_3dhp.archive import TrainSequence
-from h36m_toolbox.mpi_inf_3dhp.sequences import TRAIN_RECORDINGS
-
-PREPARED = "mpi-inf-3dhp"  # below DATA: what is made of this data set
+from h36m_toolbox.mpi_inf_3dhp.sequences import FAMILY, TRAIN_RECORDINGS
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,4 +32,4 @@ def read_views(sequence: TrainSequence, cameras: tuple[int, ...]) -> TrainViews:
 
 def prepared_path(data: Path, *parts: str) -> Path:
     """A path below what DATA holds of this data set."""
-    return data.joinpath(PREPARED, *parts)
+    return data.joinpath(FAMILY, *parts)

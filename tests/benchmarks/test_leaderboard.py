@@ -137,7 +137,7 @@ def test_an_older_file_is_read_and_gets_the_new_columns_with_the_next_row(tmp_pa
 def test_a_row_without_a_number_to_rank_by_is_refused(tmp_path: Path) -> None:
     with pytest.raises(H36MError, match="new leaderboard row, column mpjpe_mm: found nan"):
         append_row(tmp_path / "l.csv", replace(ROW, mpjpe_mm=math.nan))
-    with pytest.raises(H36MError, match="column mean: found 'median', expected action or frame"):
+    with pytest.raises(H36MError, match="column mean: found 'median', expected action or frame or sequence"):
         append_row(tmp_path / "l.csv", replace(ROW, mean="median"))
     assert not (tmp_path / "l.csv").exists()
 
@@ -149,7 +149,7 @@ def test_a_row_without_a_number_to_rank_by_is_refused(tmp_path: Path) -> None:
         ("mpjpe_mm", "inf", "found inf, expected a finite number"),
         ("frames", "many", "found 'many', expected a whole number"),
         ("incomplete", "FALSE", "found 'FALSE', expected true or false"),
-        ("mean", "", "found '', expected action or frame"),
+        ("mean", "", "found '', expected action or frame or sequence"),
     ],
 )
 def test_a_hand_edited_cell_is_named_by_line_and_column(tmp_path: Path, column: str, value: str, message: str) -> None:

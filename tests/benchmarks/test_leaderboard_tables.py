@@ -191,7 +191,7 @@ def test_published_figures_stand_beside_runs_on_the_official_frames_without_a_pl
 def test_published_figures_need_no_run_and_keep_their_sources(tmp_path: Path) -> None:
     text = done("leaderboard", "--runs", tmp_path, "--published", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert len(rows) == 150
+    assert len(rows) == 160
     assert {row["published"] for row in rows} == {"true"}
     assert all(row["source"].startswith("https://") and not row["run"] for row in rows)
     titles = {row["ranking"] for row in rows}

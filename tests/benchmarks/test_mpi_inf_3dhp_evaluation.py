@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -35,11 +36,13 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.files import (
     write_inference_mat,
     write_test_report,
 )
-from h36m_toolbox.benchmarks.mpi_inf_3dhp.lifting import lift_test_set
+from h36m_toolbox.benchmarks.mpi_inf_3dhp.lifting import by_sequence, lifted, lifter_inputs
 from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import TEST_PROTOCOLS, TestReport, evaluate_test_set
 from h36m_toolbox.cli import main
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models import create_model
+from h36m_toolbox.models.lifting import screen_lifting
+from h36m_toolbox.models.standardisation import standard_lifting
 from h36m_toolbox.mpi_inf_3dhp.annotations import TestAnnotations, read_test_annotations
 from h36m_toolbox.mpi_inf_3dhp.archive import open_archive
 from h36m_toolbox.mpi_inf_3dhp.sequences import image_size
@@ -285,22 +288,47 @@ class _Flat(nn.Module):
         return torch.cat([inputs, torch.zeros_like(inputs[..., :1])], dim=-1) + 5
 
 
-def test_a_lifter_of_human36m_sees_and_answers_in_mapped_joints(truth: list[TestAnnotations]) -> None:
-    predicted = lift_test_set(_Flat(), truth)
+def lift(network: nn.Module, truth: list[TestAnnotations], joints: int = 17) -> dict[str, np.ndarray]:
+    contract = screen_lifting(joints)
+    normaliser = contract.normaliser(no_training_set, {})
+    inputs = lifter_inputs(contract, normaliser, truth)
+    return by_sequence(lifted(network, contract, normaliser, inputs), truth)
+
+
+def no_training_set() -> Any:
+    raise AssertionError("screen units are not measured")
+
+
+@pytest.mark.parametrize("joints", [16, 17])
+def test_a_lifter_of_human36m_sees_and_answers_in_mapped_joints(truth: list[TestAnnotations], joints: int) -> None:
+    predicted = lift(_Flat(), truth, joints)
     for sequence in truth:
         width, _ = image_size(sequence.sequence)
-        pixels = sequence.image[sequence.valid]
+        pixels = sequence.image[sequence.valid].copy()
+        if joints == 16:  # head lies halfway between neck and head_top
+            pixels[:, 16] = (pixels[:, 0] + pixels[:, 1]) / 2
         expected = (pixels - pixels[:, [14]]) * 2 / width * 1000
         np.testing.assert_allclose(predicted[sequence.sequence][..., :2], expected, atol=2e-3)  # float32 around 5 m
         assert not predicted[sequence.sequence][..., 2].any()
     assert evaluate_test_set(predicted, truth, TEST_PROTOCOLS["mpi-inf-3dhp"]).headline.frames[0] == 235
 
 
-def test_a_bundled_lifter_of_17_joints_is_scored_and_one_of_16_is_refused(truth: list[TestAnnotations]) -> None:
-    predicted = lift_test_set(create_model("semgcn", joints=17), truth[:1])
-    assert predicted["TS1"].shape == (22, 17, 3)
-    with pytest.raises(H36MError, match="needs 17 joints"):
-        lift_test_set(_Short(), truth[:1])
+def test_a_network_of_other_joints_than_its_contract_is_refused(truth: list[TestAnnotations]) -> None:
+    assert lift(create_model("semgcn", joints=17), truth[:1])["TS1"].shape == (22, 17, 3)
+    with pytest.raises(H36MError, match="its contract says 17 joints"):
+        lift(_Short(), truth[:1])
+
+
+def test_standard_units_see_a_pose_wherever_an_image_of_its_width_shows_it(truth: list[TestAnnotations]) -> None:
+    outdoors = next(sequence for sequence in truth if sequence.sequence == "TS5")
+    contract = standard_lifting()
+    state = {
+        **{"mean_2d": np.full((16, 2), 500.0), "std_2d": np.full((16, 2), 100.0)},
+        **{"mean_3d": np.zeros((17, 3)), "std_3d": np.ones((17, 3))},
+    }
+    found = lifter_inputs(contract, contract.normaliser(no_training_set, state), [outdoors])
+    pelvis = outdoors.image[outdoors.valid][:, 14]
+    np.testing.assert_allclose(found[:, 0], (pelvis - [960, 540]) * (1000 / 1920) / 100, atol=1e-6)
 
 
 class _Short(nn.Module):

@@ -9,9 +9,11 @@ from poseformer_goldens import Golden, entries_of, golden
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models import ca_poseformer, load_weights
 from h36m_toolbox.models.ca_poseformer import BACKBONES, CAPoseFormer, PoseFormerConfig, crop_places, load_backbone
+from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.hrnet import HRNet, PoseHRNet
 from h36m_toolbox.models.pose_transformer import PoseTransformer, TransformerConfig
 from h36m_toolbox.models.registry import model_card
+from h36m_toolbox.skeletons import MPI_INF_3DHP_17
 
 PARAMETERS = {"hrnet_32": 14_094_147, "hrnet_48": 14_155_587, "cpn": 14_233_411}
 
@@ -143,5 +145,10 @@ def test_the_card_tells_the_network_and_refuses_what_it_has_not() -> None:
     assert card.contract(flip_test=False).flip_test is False
     with pytest.raises(H36MError, match="option flip_test is 'maybe'; it is true or false"):
         card.contract(flip_test="maybe")
-    with pytest.raises(H36MError, match=r"variant 3dhp is of MPI-INF-3DHP; the labels of DATA here are Human3.6M's"):
-        card.contract(variant="3dhp")
+    of_3dhp = card.contract(variant="3dhp")
+    assert isinstance(of_3dhp, FromCrops)
+    assert (of_3dhp.input_joints, of_3dhp.stored_crops, of_3dhp.mm_per_unit) == (MPI_INF_3DHP_17, True, 1)
+    with pytest.raises(H36MError, match=r"is of mpi-inf-3dhp, not of human3\.6m"):
+        of_3dhp.check_dataset("human3.6m")
+    with pytest.raises(H36MError, match="no variant 4dhp"):
+        card.contract(variant="4dhp")

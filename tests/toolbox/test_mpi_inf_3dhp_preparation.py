@@ -52,7 +52,7 @@ def archive() -> Archive:
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mpi") / "raw"
-    write_synthetic_3dhp(folder, np.random.default_rng(3), SyntheticPlan(cameras=(0, 8)))
+    write_synthetic_3dhp(folder, np.random.default_rng(3), SyntheticPlan(cameras=(0, 8), image_side=64))
     return folder
 
 
@@ -272,20 +272,38 @@ def test_a_video_that_cannot_be_decoded_stops_nobody_else(tmp_path: Path, synthe
 
 
 def test_full_size_pictures_are_cropped_and_small_ones_refused(tmp_path: Path, synthetic: Path) -> None:
-    plan = SyntheticPlan(test=("TS5",), cameras=(8,), frames=2, image_side=None)
+    plan = SyntheticPlan(test=("TS5",), cameras=(8,), frames=2)
     write_synthetic_3dhp(tmp_path / "raw", np.random.default_rng(0), plan)
     outcomes = extract_views(open_archive(tmp_path / "raw"), tmp_path, (8,), FrameRecipe(crop=True))
     assert [(outcome.state, outcome.images) for outcome in outcomes] == [("written", 2), ("written", 2)]
     for outcome in outcomes:
         path = outcome.folder / f"{outcome.folder.name}_000002.jpg"
         assert simplejpeg.decode_jpeg_header(path.read_bytes())[:2] == (256, 192)
+        crop = simplejpeg.decode_jpeg(path.read_bytes(), "BGR").astype(int)
+        assert (np.abs(crop - crop[2, 2]).sum(axis=-1) > 90).mean() > 0.02  # the figure is in it
     small, *_ = extract_views(open_archive(synthetic), tmp_path, (8,), FrameRecipe(crop=True))
     assert small.state == "failed"
     assert "64 x 64 px, the annotations are for 2048 x 2048" in small.problem
 
 
+def test_the_doctor_tells_what_data_holds_and_which_view_is_not_as_its_manifest_says(
+    tmp_path: Path, synthetic: Path
+) -> None:
+    data = tmp_path / "data"
+    assert run("labels", synthetic, "--out", data, "--format", "parquet", "--jobs", 1).exit_code == 0
+    extract_views(open_archive(synthetic), data, (0, 8))
+    healthy = run("doctor", data)
+    assert healthy.exit_code == 0, healthy.output
+    assert "test: 72 label rows, 48 of them evaluated" in healthy.output
+    assert any(line.split() == ["TS1", "12", "12", "-"] for line in healthy.output.splitlines())
+    (data / "mpi-inf-3dhp" / "images" / "TS3" / "TS3_000004.jpg").unlink()
+    sick = run("doctor", data)
+    assert sick.exit_code == 1
+    assert "TS3 has 11 images, 12 by its manifest" in sick.output
+
+
 def test_the_synthetic_set_is_the_same_for_the_same_chance(tmp_path: Path) -> None:
-    plan = SyntheticPlan(train=("S3/Seq2",), test=("TS2",), cameras=(), frames=3)
+    plan = SyntheticPlan(train=("S3/Seq2",), test=("TS2",), cameras=(), frames=3, image_side=64)
     for name in ("a", "b"):
         write_synthetic_3dhp(tmp_path / name, np.random.default_rng(7), plan)
     first, second = (
@@ -331,7 +349,7 @@ def test_the_commands_prepare_it_and_score_predictions(tmp_path: Path, synthetic
     report = json.loads((tmp_path / "eval" / "report.json").read_text())
     assert report["sequences"]["TestSeq1"]["pck150"]["Elbow"] == 100
     assert report["inputs"]["predictions_sha256"] == sha256_of(predictions)
-    assert not report["official_frames"]
+    assert not report["official"]
     frames = run("extract", synthetic, "--out", data, "--cameras", "0,8", "--every", 6, "--jobs", 1)
     assert frames.exit_code == 0, frames.output
     assert "8 views written (16 images)" in frames.output
@@ -349,7 +367,7 @@ def test_the_commands_prepare_it_and_score_predictions(tmp_path: Path, synthetic
         (("labels", "H36M", "--out", "DATA", "--every", "2"), "--every: only for MPI-INF-3DHP"),
         (("labels", "H36M", "--out", "DATA", "--format", "lifting"), "--format lifting: only for MPI-INF-3DHP"),
         (("extract", "RAW", "--out", "DATA", "--undistort"), "--undistort: only for Human3.6M"),
-        (("eval", "FILE", "--data", "RAW", "--protocol", "mpi-inf-3dhp-best"), "no protocol mpi-inf-3dhp-best"),
+        (("eval", "FILE", "--data", "RAW", "--protocol", "mpi-inf-3dhp-best"), "no protocol 'mpi-inf-3dhp-best'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
