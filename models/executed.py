@@ -118,7 +118,7 @@ def _compiled(model: nn.Module) -> Forward:
         try:
             return compiled(*inputs)
         except (TorchDynamoException, InductorError, CppCompileError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = " ".join(str(error).strip().splitlines()[:2]) or type(error).__name__
             raise H36MError(
                 f"torch.compile cannot compile {type(model).__name__} here ({reason}); it needs a C++ compiler, on "
                 "CUDA Triton too: install them, or leave --compile out"

@@ -160,6 +160,28 @@ def test_the_batch_size_moves_no_figure(synthetic_data: Path, weights: dict[str,
 # Weights, the authors' and ours
 
 
+def test_a_row_tells_how_the_network_was_executed_and_the_run_what_it_took(
+    synthetic_data: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    exact = run(tmp_path, synthetic_data, "--weights", weights["semgcn"])
+    half = run(tmp_path, synthetic_data, "--weights", weights["semgcn"], "--precision", "bf16", "--channels-last")
+    assert exact.row.options == ""
+    assert half.row.options == "precision=bf16, channels_last=True"
+    assert half.row.mpjpe_mm == pytest.approx(exact.row.mpjpe_mm, abs=0.1)
+    assert half.row.mpjpe_mm != exact.row.mpjpe_mm
+    made = half.predictions.provenance
+    assert made.images_per_s is not None and made.images_per_s > 0
+    assert made.waiting_share == 0.0
+    assert made.peak_memory_mb is None
+    assert "cpu: " in half.said and "0 % of the time waiting for data" in half.said
+    assert json.loads((half.folder / "report.json").read_text())["provenance"]["options"]["precision"] == "bf16"
+
+
+def test_what_a_device_cannot_do_is_refused_before_the_work(synthetic_data: Path, tmp_path: Path) -> None:
+    for words, message in ((("--precision", "tf32"), "fp32 or bf16"), (("--cuda-graphs",), "leave --cuda-graphs out")):
+        assert message in refused_run(tmp_path / "runs", synthetic_data, "--untrained", *words)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("model", ["semgcn", "martinez"])
@@ -468,7 +490,8 @@ def test_a_finished_run_is_kept_and_only_for_the_same_request(
     assert again.said.replace("kept /", "wrote /") == first.said
     assert "\nkept /" in again.said
     assert len(read_leaderboard(tmp_path / "leaderboard.csv")) == 1
-    for other in (("--detections", "cpn"), ("--protocol", "semgcn-centred"), ("--every", 2)):
+    different = (("--detections", "cpn"), ("--protocol", "semgcn-centred"), ("--every", 2), ("--precision", "bf16"))
+    for other in different:
         assert "wrote" in run(tmp_path, synthetic_data, *words, *other).said
     assert "wrote" in run(tmp_path, synthetic_data, "--weights", weights["semgcn"]).said  # not asked to resume
 

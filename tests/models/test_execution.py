@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as trees
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models import create_model
@@ -119,17 +121,18 @@ def test_constants_are_those_of_a_copy_from_the_host() -> None:
     torch.testing.assert_close(row_like([1 / 3, 7], like), like.new_tensor([1 / 3, 7]), rtol=0, atol=0)
 
 
-def _lifted(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+def _lifted(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
     return create_model(name), (torch.rand(64, 16, 2) - 0.5,)
 
 
-def _patches(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+def _patches(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
     return create_model(name, layers=18, patch="64x64", initial_std=None), (torch.randn(2, 3, 64, 64),)
 
 
-def _crops(_: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+def _crops(_: str) -> tuple[nn.Module, tuple[Any, ...]]:
     crop = torch.rand(2, 17, 2) * torch.tensor([192.0, 256.0])
-    return create_model("ca-poseformer"), (torch.randn(2, 3, 256, 192), torch.rand(2, 17, 2) - 0.5, crop)
+    maps = tuple(torch.randn(2, 32 << level, 16 >> level, 12 >> level) for level in range(4))
+    return create_model("ca-poseformer"), (torch.empty(2, 0), torch.rand(2, 17, 2) - 0.5, crop, maps)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def _crops(_: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     ],
 )
 def test_bf16_moves_poses_little_and_gives_float32(
-    name: str, made: Callable[[str], tuple[nn.Module, tuple[torch.Tensor, ...]]]
+    name: str, made: Callable[[str], tuple[nn.Module, tuple[Any, ...]]]
 ) -> None:
     torch.manual_seed(0)
     model, inputs = made(name)
@@ -154,31 +157,36 @@ def test_bf16_moves_poses_little_and_gives_float32(
         found = BF16.applied(model)(*inputs)
     assert found.dtype == torch.float32
     moved = (found - expected).norm(dim=-1).mean() / expected.norm(dim=-1).mean()
-    assert 0 < moved < 0.01
+    assert 0 < moved < 0.03
 
 
-@pytest.mark.parametrize("name", ["contextpose", "algebraic"])
-def test_bf16_moves_joints_of_images_little_and_gives_float32(name: str) -> None:
+# Few voxels and small images: bfloat16 is slow on a processor without instructions for it.
+
+
+def test_bf16_moves_joints_of_a_volume_by_less_than_a_millimetre() -> None:
     torch.manual_seed(0)
-    # few and small: bfloat16 is slow on a processor without instructions for it
-    options = {"layers": 18, "image_px": 64} | ({"confidences": False} if name == "algebraic" else {"voxels": 8})
-    limbs = {"limbs": {"mean": [100.0 + 20 * limb for limb in range(16)], "std": [20.0] * 16}}
-    soft = {"volume_std": 0.05} if name == "contextpose" else {}
-    model = create_model(name, **options, **soft, **(limbs if name == "contextpose" else {})).eval()
-    views = 1 if name == "contextpose" else 2
+    limbs = {"mean": [100.0 + 20 * limb for limb in range(16)], "std": [20.0] * 16}
+    model = create_model("contextpose", layers=18, image_px=64, voxels=8, volume_std=0.05, limbs=limbs).eval()
     camera = torch.tensor([[80.0, 0, 32, 160000], [0, 80, 32, 160000], [0, 0, 1, 5000]])
-    projections = camera.repeat(views, 1, 1)
-    projections[:, 0, 3] += 40000 * torch.arange(views)
-    inputs = (torch.randn(1, views, 3, 64, 64), projections[None])
-    if name != "algebraic":
-        inputs = (*inputs, torch.tensor([[20.0, -10.0, 30.0]]))
+    inputs = (torch.randn(2, 1, 3, 64, 64), camera.expand(2, 1, 3, 4), torch.tensor([[20.0, -10, 30]]).expand(2, 3))
     with torch.inference_mode():
-        expected = model(*inputs).joints_3d
-        found = BF16.applied(model)(*inputs)
+        expected, found = model(*inputs), BF16.applied(model)(*inputs)
     assert all(each.dtype == torch.float32 for each in found)
-    moved = (found.joints_3d - expected).norm(dim=-1)
-    assert moved.mean() > 0
-    assert moved.max() < 1.0
+    moved = (found.joints_3d - expected.joints_3d).norm(dim=-1)
+    assert 0 < moved.max() < 1.0
+    torch.testing.assert_close(found.coordinates, expected.coordinates, rtol=0, atol=0)
+
+
+def test_bf16_moves_joints_of_heat_maps_by_less_than_a_tenth_of_a_pixel() -> None:
+    torch.manual_seed(0)
+    model = create_model("algebraic", layers=18, image_px=64, confidences=False, heatmap_multiplier=1.0).eval()
+    cameras = torch.tensor([[[80.0, 0, 32, shift], [0, 80, 32, 160000], [0, 0, 1, 5000]] for shift in (16e4, 22e4)])
+    inputs = (torch.randn(1, 2, 3, 64, 64), cameras[None])
+    with torch.inference_mode():
+        expected, found = model(*inputs), BF16.applied(model)(*inputs)
+    assert all(each.dtype == torch.float32 for each in found)
+    moved = (found.joints_2d - expected.joints_2d).norm(dim=-1)
+    assert 0 < moved.max() < 0.1
 
 
 def test_channels_last_moves_nothing_but_rounding() -> None:
@@ -191,6 +199,7 @@ def test_channels_last_moves_nothing_but_rounding() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_gives_the_same_from_a_shape_s_second_batch_on() -> None:
     torch._dynamo.reset()
     torch.manual_seed(0)
@@ -205,12 +214,17 @@ def test_a_compiled_network_gives_the_same_from_a_shape_s_second_batch_on() -> N
 
 def test_a_machine_without_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: "no-such-compiler")
+    compiling = torch.compile
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda model, **options: compiling(model, backend=failing, **options))
     ready = Execution(compile=True).applied(nn.Linear(5, 7))
-    with torch.inference_mode(), pytest.raises(H36MError, match=r"cannot compile Linear here .* leave --compile out"):
-        for _ in range(2):
-            ready(torch.ones(13, 5).cos())
+    with torch.inference_mode():
+        ready(torch.ones(13, 5))
+        with pytest.raises(H36MError, match=r"cannot compile Linear here .*no C\+\+ compiler.* leave --compile out"):
+            ready(torch.ones(13, 5))
 
 
 class Parted(nn.Module):
@@ -286,7 +300,7 @@ def test_what_processes_spent_is_put_together() -> None:
 )
 @pytest.mark.parametrize("made", [_lifted, _patches, _crops])
 def test_a_gpu_gives_the_cpu_s_poses_however_it_is_executed(
-    execution: Execution, most: float, made: Callable[[str], tuple[nn.Module, tuple[torch.Tensor, ...]]]
+    execution: Execution, most: float, made: Callable[[str], tuple[nn.Module, tuple[Any, ...]]]
 ) -> None:
     torch.manual_seed(0)
     model, inputs = made({_lifted: "semgcn", _patches: "integral", _crops: "ca-poseformer"}[made])
@@ -295,6 +309,6 @@ def test_a_gpu_gives_the_cpu_s_poses_however_it_is_executed(
     before = flags()
     with torch.inference_mode():
         for _ in range(4):  # the first as it is, then captured or compiled
-            found = ready(*(each.cuda() for each in inputs)).cpu()
+            found = ready(*trees.tree_map(torch.Tensor.cuda, inputs)).cpu()
             assert (found - expected).norm() <= most * expected.norm()
     assert flags() == before
