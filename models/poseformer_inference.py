@@ -13,7 +13,7 @@ from h36m_toolbox.models.ca_poseformer import CAPoseFormer
 from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.folded_norms import with_folded_norms
 from h36m_toolbox.models.poseformer_data import Read
-from h36m_toolbox.models.poseformer_inputs import CROP_MIRROR, PoseFormerBatch, poses_of
+from h36m_toolbox.models.poseformer_inputs import PoseFormerBatch, crop_mirror, poses_of
 from h36m_toolbox.models.test_time import Predictor, averaged
 
 ON_CPU = 8  # crops a batch: more of them are no faster there
@@ -60,7 +60,8 @@ def predict(
     def predictor(network: nn.Module) -> Predictor[PoseFormerBatch]:
         return lambda batch: poses_of(network, batch, contract.backbone)
 
-    poses_of_batch = averaged([predictor(network) for network in ready], CROP_MIRROR, contract.flip_test)
+    mirror = crop_mirror(contract.input_joints)
+    poses_of_batch = averaged([predictor(network) for network in ready], mirror, contract.flip_test)
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
     with torch.inference_mode():

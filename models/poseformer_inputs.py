@@ -103,5 +103,6 @@ def joined(first: PoseFormerBatch, second: PoseFormerBatch) -> PoseFormerBatch:
     )
 
 
-# The official flip test, in one pass.
-CROP_MIRROR = Mirror(PoseFormerBatch.mirrored, lambda poses: mirrored_poses(poses, H36M_17), joined)
+def crop_mirror(skeleton: Skeleton = H36M_17) -> Mirror[PoseFormerBatch]:
+    """How these models are shown a mirrored person of this skeleton: the official flip test, in one pass."""
+    return Mirror(lambda batch: batch.mirrored(skeleton), lambda poses: mirrored_poses(poses, skeleton), joined)

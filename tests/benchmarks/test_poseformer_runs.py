@@ -28,7 +28,7 @@ from h36m_toolbox.models.poseformer_data import (
     rows_with_frames,
 )
 from h36m_toolbox.models.poseformer_inference import predict
-from h36m_toolbox.models.poseformer_inputs import CROP_MIRROR, poses_of
+from h36m_toolbox.models.poseformer_inputs import crop_mirror, poses_of
 from h36m_toolbox.models.test_time import flip_tested
 from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.skeletons import H36M_17
@@ -69,7 +69,7 @@ def test_a_run_predicts_every_scored_frame_with_the_flip_test_on_cpn(
     model = create_model("ca-poseformer").eval()
     with torch.inference_mode():
         (batch,) = batches(rows, CropReader(prepared), [np.arange(len(rows))])
-        expected = flip_tested(lambda each: poses_of(model, each, "hrnet_32"), CROP_MIRROR)(batch)
+        expected = flip_tested(lambda each: poses_of(model, each, "hrnet_32"), crop_mirror())(batch)
     np.testing.assert_allclose(found, expected.numpy() * 1000, atol=0.05)
     errors = metrics.mpjpe(found.astype(np.float64), rows.targets.astype(np.float64) * 1000)
     assert float(row["mpjpe_mm"]) == pytest.approx(errors.mean(), abs=1e-3)

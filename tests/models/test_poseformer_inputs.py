@@ -8,7 +8,7 @@ from poseformer_goldens import golden
 from torch import nn
 
 from h36m_toolbox.models.ca_poseformer import crop_places
-from h36m_toolbox.models.poseformer_inputs import CROP_MIRROR, PoseFormerBatch, normalised, poses_of
+from h36m_toolbox.models.poseformer_inputs import PoseFormerBatch, crop_mirror, normalised, poses_of
 from h36m_toolbox.models.test_time import Mirror, flip_tested
 
 
@@ -53,7 +53,7 @@ def test_cpn_gets_its_own_mean_and_no_deviation() -> None:
 
 def test_poses_of_the_mirror_image_are_mirrored_back_and_averaged() -> None:
     case = golden("flip_merge")
-    official = Mirror[str](lambda _: "pred_flip", CROP_MIRROR.poses)
+    official = Mirror[str](lambda _: "pred_flip", crop_mirror().poses)
     case.assert_matches("merged", flip_tested(case.given, official)("pred"), 1e-6)
 
 
@@ -69,8 +69,8 @@ def test_one_pass_over_both_gives_what_two_passes_give(batch: PoseFormerBatch) -
     def predict(each: PoseFormerBatch) -> torch.Tensor:
         return poses_of(Mean(), each, "hrnet_32")
 
-    expected = flip_tested(predict, replace(CROP_MIRROR, joined=None))(batch)
-    torch.testing.assert_close(flip_tested(predict, CROP_MIRROR)(batch), expected)
+    expected = flip_tested(predict, replace(crop_mirror(), joined=None))(batch)
+    torch.testing.assert_close(flip_tested(predict, crop_mirror())(batch), expected)
 
 
 def test_mirroring_twice_gives_the_batch_again(batch: PoseFormerBatch) -> None:
