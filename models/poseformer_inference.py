@@ -64,8 +64,8 @@ def predict(
     def predictor(network: nn.Module) -> Predictor[PoseFormerBatch]:
         return lambda batch: poses_of(network, batch, contract.backbone)
 
-    predictors = [predictor(network) for network in ready]
-    poses_of_batch = averaged(predictors, crop_mirror(contract.input_joints), contract.flip_test)
+    mirror = crop_mirror(contract.input_joints)
+    poses_of_batch = averaged([predictor(network) for network in ready], mirror, contract.flip_test)
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
     watch = watch or Watch(device)

@@ -104,5 +104,5 @@ def joined(first: PoseFormerBatch, second: PoseFormerBatch) -> PoseFormerBatch:
 
 
 def crop_mirror(skeleton: Skeleton = H36M_17) -> Mirror[PoseFormerBatch]:
-    """The official flip test, in one pass, of poses in the order of `skeleton`."""
+    """How these models are shown a mirrored person of this skeleton: the official flip test, in one pass."""
     return Mirror(lambda batch: batch.mirrored(skeleton), lambda poses: mirrored_poses(poses, skeleton), joined)
