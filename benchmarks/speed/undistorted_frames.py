@@ -5,7 +5,8 @@
 The opponent, in our own words: every frame is extracted with `ffmpeg` (counted apart), then image by image read,
 remapped bicubically with fixed-point maps built once a subject and camera, and written, by OpenCV on one thread. Ours
 goes from the video to the undistorted files in one pass, so it also pays for the decoding. Both call the same
-remapping, as the pixels are to be the official ones: its time is the floor of both. Evidence goes to benchmarks/results/.
+remapping, as the pixels are to be the official ones: its time is the floor of both. Evidence goes to
+benchmarks/results/.
 """
 
 from __future__ import annotations
