@@ -1,6 +1,6 @@
 """Seconds and peak memory of label formats on about 1/8, 1/4, 1/2 and the whole of the data, and of two processes.
 
-    python benchmarks/speed/growth.py [--shares 1/8,1/4,1/2,1] [--formats parquet,toolbox,videopose3d]
+    python benchmarks/speed/growth.py [--shares 1/8,1/4,1/2,1] [--formats parquet,videopose3d,integral]
 
 A share is 2, 4, 8 or all 15 actions of every subject, at the data set's own lengths: sequences stay as long as they
 are and only their number grows. The largest share is done again on two processes and on a Dask cluster of two worker
@@ -70,7 +70,7 @@ def main() -> None:
     """Measure, print and keep the evidence."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shares", default=",".join(SHARES))
-    parser.add_argument("--formats", default="parquet,toolbox,videopose3d")
+    parser.add_argument("--formats", default="parquet,videopose3d,integral")
     arguments = parser.parse_args()
     shares, formats = arguments.shares.split(","), arguments.formats.split(",")
     print(f"growth.py writes up to 12 GB to {tempfile.gettempdir()}")

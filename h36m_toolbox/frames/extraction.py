@@ -147,12 +147,13 @@ def _fill(data: Path, job: _Job, recipe: Recipe, plan: FramePlan) -> _Filled:
     quality, store = recipe.jpeg_quality, recipe.store
     with frames_written_whole(data, job.sequence, store, quality, recipe.packed, plan.boxes) as add:
         try:
-            size = video_size(job.video)
             encode = frame_encoder(job.sequence, store, quality, plan.boxes)
             for decoded, frame in enumerate(chosen_frames(job.video, plan.wanted), start=1):
                 if frame is not None:
+                    size = frame.width, frame.height
                     add(decoded - 1, encode(decoded - 1, frame))
                     written += 1
+            size = size if written else video_size(job.video)
         except H36MError as error:
             problem = str(error)
     if decoded == 0 or (problem and not written):

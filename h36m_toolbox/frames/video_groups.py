@@ -6,11 +6,13 @@ decoded. A frame that is shown before its group's key frame (an open group) may 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 from av.video.frame import PictureType
 
 from h36m_toolbox.frames.videos import decoded_frames, opened_video, video_stream
@@ -58,53 +60,68 @@ class _Index:
     times: tuple[int, ...]
     keys: tuple[int, ...]  # packets that hold a key frame
 
+    @cached_property
+    def number_at(self) -> dict[int, int]:
+        """The frame number at each time."""
+        return {time: number for number, time in enumerate(sorted(self.times))}
+
     @property
     def numbers(self) -> list[int]:
         """The frame number of each packet."""
-        order = sorted(range(len(self.times)), key=self.times.__getitem__)
-        numbers = [0] * len(order)
-        for number, packet in enumerate(order):
-            numbers[packet] = number
-        return numbers
+        return [self.number_at[time] for time in self.times]
 
 
 def _by_groups(path: Path, wanted: Container[int]) -> Iterator[av.VideoFrame | None]:
-    index = _read_index(path)
-    numbers = index.numbers
-    runs = _runs(index, numbers, wanted)
-    frame_at = dict(zip(index.times, numbers, strict=True))
+    with opened_video(path) as container:
+        index = _read_index(container)
+        runs = _runs(index, wanted)
+        if _knows_its_packets(container):  # opened once: opening decodes a key frame, the dearest picture
+            yield from _spread(index, (item for run in runs for item in _decoded_run(container, index, run)))
+            return
+    with opened_video(path) as container:
+        video_stream(container)
+        yield from _spread(index, (item for run in runs for item in _decoded_run(container, index, run)))
+
+
+def _knows_its_packets(container: InputContainer) -> bool:
+    """Whether there is a table of the places of all packets, so that each is found again."""
+    return "mp4" in container.format.name.split(",")
+
+
+def _spread(index: _Index, frames: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[av.VideoFrame | None]:
+    """Numbered frames with a None for every frame of the video between them."""
     following = 0
-    for number, frame in _decoded_runs(path, runs, frame_at):
+    for number, frame in frames:
         if number < following:
             raise _UnsteadyError
         yield from (None for _ in range(following, number))
         yield frame
         following = number + 1
-    yield from (None for _ in range(following, len(numbers)))
+    yield from (None for _ in range(following, len(index.times)))
 
 
-def _read_index(path: Path) -> _Index:
+def _read_index(container: InputContainer) -> _Index:
+    stream = video_stream(container)
     times: list[int] = []
     keys: list[int] = []
-    with opened_video(path) as container:
-        stream = video_stream(container)
-        for packet in container.demux(stream):
-            if packet.size == 0:  # the mark of the end
-                continue
-            if packet.pts is None or packet.is_corrupt or packet.is_discard:
-                raise _UnsteadyError
-            if packet.is_keyframe:
-                keys.append(len(times))
-            times.append(packet.pts)
-        declared = stream.frames  # 0: unknown
-    whole = times and len(set(times)) == len(times) and declared in (0, len(times))
+    for packet in container.demux(stream):
+        if packet.size == 0:  # the mark of the end
+            continue
+        if packet.pts is None or packet.is_corrupt or packet.is_discard:
+            raise _UnsteadyError
+        if packet.is_keyframe:
+            keys.append(len(times))
+        times.append(packet.pts)
+    # 0 frames declared: unknown
+    whole = times and len(set(times)) == len(times) and stream.frames in (0, len(times))
     if not whole or keys[:1] != [0] or times[0] != min(times):
         raise _UnsteadyError
     return _Index(tuple(times), tuple(keys))
 
 
-def _runs(index: _Index, numbers: list[int], wanted: Container[int]) -> list[_Run]:
+def _runs(index: _Index, wanted: Container[int]) -> list[_Run]:
     """Which packets to decode: of each group up to its last wanted frame, joined where one needs the one before."""
+    numbers = index.numbers
     runs: list[_Run] = []
     ends = (*index.keys[1:], len(numbers))
     for group, (start, end) in enumerate(zip(index.keys, ends, strict=True)):
@@ -121,32 +138,28 @@ def _runs(index: _Index, numbers: list[int], wanted: Container[int]) -> list[_Ru
     return runs
 
 
-def _decoded_runs(path: Path, runs: list[_Run], frame_at: dict[int, int]) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The wanted frames with their numbers, ascending; packets outside the runs are read and passed over."""
-    if not runs:
-        return
-    left = iter(runs)
-    run = next(left)
-    with opened_video(path) as container:
-        stream = video_stream(container)
-        ordered = _Ordered(run, frame_at)
-        packets = (packet for packet in container.demux(stream) if packet.size)
-        for place, packet in enumerate(packets):
-            if place not in run.packets:
+def _decoded_run(container: InputContainer, index: _Index, run: _Run) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The wanted frames of a run with their numbers, ascending; the packets before it are passed over."""
+    stream, ordered = container.streams.video[0], _Ordered(run, index.number_at)
+    if _knows_its_packets(container):
+        container.seek(index.times[run.packets[0]], stream=stream)
+    left = iter(run.packets)
+    place = next(left)
+    for packet in container.demux(stream):
+        if packet.pts != index.times[place] or not packet.size:
+            if place == run.packets[0] and packet.size:
                 continue
-            # a picture that nobody wants and no other is predicted from need not be decoded
-            is_wanted = frame_at.get(packet.pts, -1) in run.wanted or place == run.packets[0]
-            stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
-            yield from ordered.put(stream.codec_context.decode(packet))
-            if place == run.packets[-1]:
-                yield from ordered.put(stream.codec_context.decode(None))
-                ordered.check_complete()
-                stream.codec_context.flush_buffers()
-                following = next(left, None)
-                if following is None:
-                    return
-                run = following
-                ordered = _Ordered(run, frame_at)
+            raise _UnsteadyError
+        # a picture that nobody wants and no other is predicted from need not be decoded
+        is_wanted = index.number_at[index.times[place]] in run.wanted or place == run.packets[0]
+        stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+        yield from ordered.put(stream.codec_context.decode(packet))
+        place = next(left, -1)
+        if place < 0:
+            yield from ordered.put(stream.codec_context.decode(None))
+            ordered.check_complete()
+            stream.codec_context.flush_buffers()
+            return
     raise _UnsteadyError
 
 

@@ -61,9 +61,8 @@ def decoded_frames(path: Path) -> Iterator[av.VideoFrame]:
                 yield frame
                 count += 1
     except (av.FFmpegError, IndexError) as error:
-        raise H36MError(
-            f"{path}: cannot be decoded beyond its first {count} frames ({error}); get the file again"
-        ) from error
+        found = f"cannot be decoded beyond its first {count} frames" if count else "cannot be read as a video"
+        raise H36MError(f"{path}: {found} ({error}); get the file again") from error
 
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]

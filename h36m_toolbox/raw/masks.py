@@ -3,13 +3,18 @@
 A mask is a filled rectangle that costs a megabyte or, as MATLAB's double, eight to inflate. Its rows are either zero or
 all the same, so the first row that is not zero tells the rows of the box, and the checksum at the end of the
 compressed stream tells how many such rows there are, and where: nothing more is inflated, all of it is vouched for.
+The bytes of every chunk are looked at, in the file itself, but most are alike, and what one tells is found once.
 """
 
 from __future__ import annotations
 
+import io
+import mmap
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -17,12 +22,12 @@ import numpy as np
 from h36m_toolbox.errors import H36MError
 
 _ADLER = 65521  # Adler-32's modulus, RFC 1950
-_MOST_CHUNKS = 100  # with more of them, one by one is slower than all together
+_SMALL = 1 << 14  # bytes of a chunk that is inflated sooner than its checksum is solved
+_MOST_KNOWN = 10_000  # chunks of different content to remember; about 100 bytes each where they are small
 _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, zlib.error)  # what h5py makes of a damaged file
 
 
-@dataclass(frozen=True)
-class _Box:
+class _Box(NamedTuple):
     """Inside of a stored mask, ends exclusive; columns of the image are rows of what MATLAB stores."""
 
     left: int
@@ -35,6 +40,9 @@ class _Box:
         return (self.right - self.left) * (self.bottom - self.top)
 
 
+_NOTHING = _Box(0, 0, 0, 0)  # in a chunk of zeros
+
+
 def read_mask_boxes(path: Path) -> np.ndarray:
     """Boxes top, left, bottom, right (frames, 4), px int32, of a mask file; bottom and right are exclusive.
 
@@ -43,9 +51,9 @@ def read_mask_boxes(path: Path) -> np.ndarray:
     """
     boxes = []
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as file, _Stored.of(path, file) as stored:
             for number, reference in enumerate(_references(file)):
-                boxes.append(_checked(_mask_box(h5py.h5r.dereference(reference, file.id)), number))
+                boxes.append(_checked(_mask_box(h5py.h5r.dereference(reference, file.id), stored), number))
     except _DAMAGE as error:
         raise H36MError(
             f"{path}: damaged or no mask file ({error}); expected MATLAB 7.3 with a cell array Masks, unpack "
@@ -71,70 +79,122 @@ def _checked(box: _Box | None, number: int) -> _Box:
     return box
 
 
-def _mask_box(mask: h5py.h5d.DatasetID) -> _Box | None:
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """A mask file's own bytes, and what chunks in it have told so far."""
+
+    content: mmap.mmap
+    start: int  # where in the file HDF5's addresses begin
+    known: dict[tuple[tuple[int, int], np.dtype], dict[bytes, _Box]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path, file: h5py.File) -> _Stored:
+        with path.open("rb") as opened:
+            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        return cls(content, 0 if _addresses_count_the_user_block() else file.userblock_size)
+
+    def __enter__(self) -> _Stored:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.content.close()
+
+
+@cache
+def _addresses_count_the_user_block() -> bool:
+    """Whether this HDF5 gives addresses of chunks from the file's start; older ones count from the user block's end."""
+    image, mark = io.BytesIO(), np.arange(1, 65, dtype=np.uint8)
+    with h5py.File(image, "w", userblock_size=512) as file:
+        (chunk,) = _chunks(file.create_dataset("mark", data=mark[None], chunks=(1, 64)).id)
+    return image.getvalue().find(mark.tobytes()) == chunk.byte_offset
+
+
+def _chunks(mask: h5py.h5d.DatasetID) -> list[h5py.h5d.StoreInfo]:
+    found: list[h5py.h5d.StoreInfo] = []
+    mask.chunk_iter(found.append)
+    return found
+
+
+def _mask_box(mask: h5py.h5d.DatasetID, stored: _Stored) -> _Box | None:
     """The rectangle of one stored mask; None where it is something else."""
     if not isinstance(mask, h5py.h5d.DatasetID) or len(mask.shape) != 2 or mask.dtype.kind not in "buif":
         raise ValueError("a mask is no numeric matrix")
     plan = mask.get_create_plist()
-    if plan.get_layout() == h5py.h5d.CHUNKED and mask.get_num_chunks() <= _MOST_CHUNKS:
+    if plan.get_layout() == h5py.h5d.CHUNKED:
         deflated = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())] == [h5py.h5z.FILTER_DEFLATE]
-        box = _box_of_chunks(mask, plan.get_chunk()) if deflated else None
+        box = _box_of_chunks(mask, plan.get_chunk(), stored) if deflated else None
         if box is not None:
             return box
     return _box_of_pixels(h5py.Dataset(mask)[()])
 
 
 def _box_of_pixels(stored: np.ndarray) -> _Box | None:
-    inside = stored != 0
-    columns, rows = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if not len(columns):
-        return None
-    box = _Box(int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1)
-    return box if np.count_nonzero(inside) == box.area else None
+    inside, width = stored != 0, stored.shape[1]
+    left, top = divmod(int(inside.argmax()), width)
+    right, bottom = divmod(inside.size - 1 - int(inside.ravel()[::-1].argmax()), width)
+    box = _Box(left, right + 1, top, bottom + 1)
+    filled = np.count_nonzero(inside[box.left : box.right, box.top : box.bottom])
+    return box if 0 < box.area == filled == np.count_nonzero(inside) else None
 
 
-def _box_of_chunks(mask: h5py.h5d.DatasetID, chunk: tuple[int, int]) -> _Box | None:
+def _box_of_chunks(mask: h5py.h5d.DatasetID, chunk: tuple[int, int], stored: _Stored) -> _Box | None:
     """The rectangle from the compressed chunks; None where they do not tell, whatever the reason."""
-    count = -(-mask.shape[0] // chunk[0]) * -(-mask.shape[1] // chunk[1])
-    if mask.get_num_chunks() != count:
+    shape, dtype = mask.shape, mask.dtype
+    content, start, known = stored.content, stored.start, stored.known.setdefault((chunk, dtype), {})
+    most = 2 * chunk[0] * chunk[1] * dtype.itemsize  # deflate never doubles anything
+    chunks = _chunks(mask)
+    if len(chunks) != -(-shape[0] // chunk[0]) * -(-shape[1] // chunk[1]):
         return None
+    if len(known) > _MOST_KNOWN:
+        known.clear()
     parts = []
     rows: dict[int, bytes] = {}  # by offset: the row that a chunk further right has, most often in its first line
-    for i in reversed(range(count)):
-        info = mask.get_chunk_info(i)
-        left, top = info.chunk_offset
-        if info.size > 2 * chunk[0] * chunk[1] * mask.dtype.itemsize:  # deflate never doubles anything
-            raise ValueError(f"a mask announces {info.size:,} compressed bytes")
-        skipped_filters, stream = mask.read_direct_chunk((left, top))
+    for (left, top), skipped_filters, address, size in reversed(chunks):
+        if size > most:
+            raise ValueError(f"a mask announces {size:,} compressed bytes")
         if skipped_filters:
             return None
-        checksum = int.from_bytes(stream[-4:], "big")
-        if checksum == _zeros_checksum(chunk[0] * chunk[1] * mask.dtype.itemsize):
-            continue
-        run = _run_of(rows[top], chunk[0], checksum) if top in rows else None
-        if run is None:
-            first, rows[top] = _first_row(stream, chunk[1] * mask.dtype.itemsize)
-            run = _run_of(rows[top], chunk[0], checksum)
-            if run is None or run.start != first:
+        stream = content[start + address : start + address + size]
+        box = known.get(stream)
+        if box is None:
+            if len(stream) != size:
+                raise ValueError("a mask lies beyond the file's end")
+            box = _box_in_chunk(stream, chunk, dtype, rows, top)
+            if box is None:
                 return None
-        inside = np.flatnonzero(np.frombuffer(rows[top], mask.dtype))
-        if not len(inside) or inside[-1] - inside[0] + 1 != len(inside):
-            return None
-        ends = top + int(inside[0]), top + int(inside[-1]) + 1
-        parts.append(_Box(left + run.start, left + run.stop, *ends))
+            known[stream] = box
+        if box is not _NOTHING:
+            parts.append(_Box(left + box.left, left + box.right, top + box.top, top + box.bottom))
     return _union(parts)
+
+
+def _box_in_chunk(
+    stream: bytes, chunk: tuple[int, int], dtype: np.dtype, rows: dict[int, bytes], top: int
+) -> _Box | None:
+    """The rectangle in one chunk at the offset `top`, from the chunk's own corner; None where it does not tell."""
+    checksum, row_bytes = int.from_bytes(stream[-4:], "big"), chunk[1] * dtype.itemsize
+    if checksum == _zeros_checksum(chunk[0] * row_bytes):
+        return _NOTHING
+    if chunk[0] * row_bytes <= _SMALL:
+        return _box_of_pixels(np.frombuffer(zlib.decompress(stream), dtype).reshape(chunk))
+    run = _run_of(rows[top], chunk[0], checksum) if top in rows else None
+    if run is None:
+        first, rows[top] = _first_row(stream, row_bytes)
+        run = _run_of(rows[top], chunk[0], checksum)
+        if run is None or run.start != first:
+            return None
+    inside = np.flatnonzero(np.frombuffer(rows[top], dtype))
+    if not len(inside) or inside[-1] - inside[0] + 1 != len(inside):
+        return None
+    return _Box(run.start, run.stop, int(inside[0]), int(inside[-1]) + 1)
 
 
 def _union(parts: list[_Box]) -> _Box | None:
     """The rectangle that these, which do not overlap, fill; None where they fill none."""
     if not parts:
         return None
-    whole = _Box(
-        min(part.left for part in parts),
-        max(part.right for part in parts),
-        min(part.top for part in parts),
-        max(part.bottom for part in parts),
-    )
+    lefts, rights, tops, bottoms = zip(*parts, strict=True)
+    whole = _Box(min(lefts), max(rights), min(tops), max(bottoms))
     return whole if sum(part.area for part in parts) == whole.area else None
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_data import done
 
@@ -42,6 +42,7 @@ def test_the_multiview_labels_can_be_made_of_them(raw: Path, tmp_path: Path) -> 
     assert "human36m-multiview-labels-GTbboxes.npy" in said
 
 
+@settings(deadline=None)
 @given(st.integers(-400, 1400), st.integers(-400, 1400), st.integers(0, 900))
 def test_a_figure_that_leaves_the_image_still_has_a_mask(x: int, y: int, extent: int) -> None:
     from tempfile import TemporaryDirectory

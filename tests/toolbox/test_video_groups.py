@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -121,17 +122,41 @@ def test_only_groups_with_a_wanted_frame_are_decoded(
 ) -> None:
     decoders = Decoders(monkeypatch)
     passed: list[range] = []
-    real = video_groups._decoded_runs
+    real = video_groups._decoded_run
 
-    def spying(path: Path, runs: list[video_groups._Run], frame_at: dict[int, int]) -> object:
-        passed.extend(run.packets for run in runs)
-        return real(path, runs, frame_at)
+    def spying(container: object, index: object, run: video_groups._Run) -> object:
+        passed.append(run.packets)
+        return real(container, index, run)
 
-    monkeypatch.setattr(video_groups, "_decoded_runs", spying)
+    monkeypatch.setattr(video_groups, "_decoded_run", spying)
     assert sum(frame is not None for frame in chosen_frames(videos[name], {0, 40})) == 2
     assert decoders.full == 0
     assert len(passed) == 2
     assert sum(len(packets) for packets in passed) <= 1 + 2 * GROUP
+
+
+@pytest.mark.parametrize("name", ["H.264, closed groups", "H.264, open groups", "MPEG-4"])
+def test_pictures_that_no_other_refers_to_are_not_decoded(
+    videos: dict[str, Path], decoded: dict[str, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    came: list[int] = []
+    real = video_groups._Ordered.put
+
+    def spying(self: video_groups._Ordered, frames: list[av.VideoFrame]) -> object:
+        came.extend(self._frame_at[frame.pts] for frame in frames if frame.pts is not None)
+        return real(self, frames)
+
+    monkeypatch.setattr(video_groups._Ordered, "put", spying)
+    wanted = 4 * GROUP - 2  # at the end of a group whose other pictures are predicted from each other, or are not
+    frames = [frame for frame in chosen_frames(videos[name], {wanted}) if frame is not None]
+    np.testing.assert_array_equal(frames[0].to_ndarray(), decoded[name][wanted])
+    with av.open(videos[name]) as container:
+        kinds = [frame.pict_type for frame in container.decode(video=0)]
+    group = range(3 * GROUP, wanted + 1)
+    assert PictureType.B in [kinds[number] for number in group]
+    assert wanted in came
+    assert len(came) < len(group) - 2
+    assert all(number in came for number in group if kinds[number] != PictureType.B)
 
 
 def test_nothing_wanted_still_counts_the_frames(videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
