@@ -25,7 +25,7 @@ from h36m_toolbox.pose_datasets.challenge import (
     scaled_to_bones,
 )
 from h36m_toolbox.pose_datasets.coco import read_coco_people
-from h36m_toolbox.pose_datasets.mpii import mpii_people, read_mpii
+from h36m_toolbox.pose_datasets.mpii import mpii_annotations, mpii_people
 from h36m_toolbox.pose_datasets.patches import cut_patch
 from h36m_toolbox.pose_datasets.people import People, read_image
 from h36m_toolbox.pose_tables import sequence_of_code
@@ -127,7 +127,7 @@ def _images(samples: PatchSamples) -> tuple[Path, ...]:
 def _flat_people(request: TrainRequest, contract: FromPatches) -> Iterator[People]:
     aspect = contract.patch.aspect
     if request.mpii:
-        annotations = read_mpii(request.mpii / "annot" / "train.json")
+        annotations = mpii_annotations(request.mpii)
         yield mpii_people(annotations, request.mpii / "images", aspect, tight=request.challenge is not None)
     if request.coco:
         path = request.coco / "annotations" / "person_keypoints_train2017.json"
