@@ -73,8 +73,8 @@ def mpii_annotations(folder: Path) -> MpiiAnnotations:
 def read_mpii_matlab(path: Path) -> MpiiAnnotations:
     """Everybody with joints, a centre and a scale in the training images of MPII's own .mat, in its order.
 
-    A joint that is annotated counts as visible, occluded or not; others are at (-1, -1), as the lists have them after
-    counting from 0. Raises H36MError for a file that is damaged or laid out otherwise.
+    A joint that is annotated counts as visible, occluded or not; others are at (-1, -1).
+    Raises H36MError for a file that is damaged or laid out otherwise.
     """
     try:
         release = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)["RELEASE"]
