@@ -24,7 +24,7 @@ check: test
 # Every claim of docs/performance.md but label_formats.py, which needs 15 GB of disk.
 bench: .venv/installed
 	for script in extract_frames metrics train_epoch contextpose_forward \
-		poseformer_loader poseformer_forward; do \
+		poseformer_loader poseformer_forward integral; do \
 		$(BIN)/python benchmarks/speed/$$script.py || exit 1; \
 	done
 
