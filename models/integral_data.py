@@ -25,7 +25,7 @@ from h36m_toolbox.pose_datasets.patches import (
     normalised_patch,
     patch_labels,
 )
-from h36m_toolbox.pose_datasets.people import People, read_image
+from h36m_toolbox.pose_datasets.people import People, read_bgr
 
 _AHEAD = 2  # batches that are read while one is learned from
 
@@ -63,13 +63,13 @@ class Mixture:
         people, place = self.sets[int(pair[0])], int(pair[1])
         normal = np.random.default_rng(draws)
         disturbed = drawn_augmentation(normal, random.Random(int(normal.integers(1 << 62))), self.ranges)
-        image = read_image(people.images[place])
+        image = read_bgr(people.images[place])
         cut = cut_patch(image, people.boxes[place], self.patch, disturbed)
         one = slice(place, place + 1)
         labels, weights = patch_labels(
             people.joints[one], people.weights[one], people.boxes[one], image.shape[1], self.patch, disturbed
         )
-        return normalised_patch(cut, disturbed.color_rgb), labels[0], weights[0]
+        return normalised_patch(cut[..., ::-1], disturbed.color_rgb), labels[0], weights[0]
 
 
 def read_batches(

@@ -55,9 +55,14 @@ RECIPES: Mapping[str, IntegralRecipe] = {
 }
 
 
-def changed_recipe(model: str, changes: Mapping[str, Any]) -> IntegralRecipe:
-    """How a model is trained on Human3.6M and MPII, with other values; an H36MError tells an unknown name or type."""
-    recipe = RECIPES[f"{model} d-mh"]
+def recipe_name(model: str, challenge: bool, coco: bool) -> str:
+    """Which of RECIPES a model follows on Human3.6M, or on the challenge's part of it with or without COCO."""
+    return ("challenge d-mch" if coco else "challenge d-mh") if challenge else f"{model} d-mh"
+
+
+def changed_recipe(model: str, changes: Mapping[str, Any], name: str = "") -> IntegralRecipe:
+    """RECIPES[name] with other values; an H36MError tells an unknown name or type. "": on Human3.6M and MPII."""
+    recipe = RECIPES[name or recipe_name(model, False, False)]
     known = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
     unknown = [name for name in changes if name not in known]
     if unknown:

@@ -15,11 +15,19 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames.stores import WHOLE_FRAMES, making, stored_frames
 from h36m_toolbox.labels import label_sequences
 from h36m_toolbox.models import create_model
-from h36m_toolbox.models.integral_recipes import changed_recipe
 from h36m_toolbox.models.patch_models import FromPatches
+from h36m_toolbox.pose_datasets.challenge import (
+    challenge_images,
+    fitted_similarity,
+    posed_people,
+    read_challenge_poses,
+    read_keypoints,
+    scaled_to_bones,
+)
 from h36m_toolbox.pose_datasets.coco import read_coco_people
-from h36m_toolbox.pose_datasets.mpii import mpii_people, read_mpii
-from h36m_toolbox.pose_datasets.people import People
+from h36m_toolbox.pose_datasets.mpii import mpii_annotations, mpii_people
+from h36m_toolbox.pose_datasets.patches import cut_patch
+from h36m_toolbox.pose_datasets.people import People, read_image
 from h36m_toolbox.pose_tables import sequence_of_code
 from h36m_toolbox.sequences import SPLITS, Sequence
 from h36m_toolbox.skeletons import H36M_17
@@ -53,11 +61,16 @@ def train_on_patches(
     from h36m_toolbox.models.integral_data import Mixture
     from h36m_toolbox.models.integral_training import load_imagenet, train
 
-    if contract.patch.depth_mm is None:
+    if request.challenge is None and contract.patch.depth_mm is None:
         raise H36MError(f"model {request.model} learns from Human3.6M with depths in mm; leave depth_in=image out")
-    recipe, device = changed_recipe(request.model, request.changes), device_named(request.device)
-    sets = (*_flat_people(request, contract), _human36m(request, contract, recipe.seed))
-    validate = _validation(request, contract, recipe.seed, device, processes)
+    recipe, device = request.patch_recipe, device_named(request.device)
+    if request.challenge:
+        deep = challenge_people(request.challenge, "Train", request.keypoints, contract)[0]
+        validate = _challenge_validation(request, contract, device, processes)
+    else:
+        deep = _human36m(request, contract, recipe.seed)
+        validate = _validation(request, contract, recipe.seed, device, processes)
+    sets = (*_flat_people(request, contract), deep)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = create_model(request.model, **request.options)
@@ -114,8 +127,8 @@ def _images(samples: PatchSamples) -> tuple[Path, ...]:
 def _flat_people(request: TrainRequest, contract: FromPatches) -> Iterator[People]:
     aspect = contract.patch.aspect
     if request.mpii:
-        annotations = read_mpii(request.mpii / "annot" / "train.json")
-        yield mpii_people(annotations, request.mpii / "images", aspect, tight=False)
+        annotations = mpii_annotations(request.mpii)
+        yield mpii_people(annotations, request.mpii / "images", aspect, tight=request.challenge is not None)
     if request.coco:
         path = request.coco / "annotations" / "person_keypoints_train2017.json"
         yield read_coco_people(path, request.coco / "images" / "train2017", aspect)
@@ -147,10 +160,52 @@ def _validation(
     return root_relative_mpjpe_mm
 
 
+def challenge_people(root: Path, part: str, keypoints: Path | None, contract: FromPatches) -> tuple[People, np.ndarray]:
+    """The people of CHALL_H80K's Train or Val with labels in pixels, and their poses (n, 18, 3), mm.
+
+    Raises H36MError for a model with depths in mm, for missing or damaged files, and where no 2D joints are given.
+    """
+    if contract.patch.depth_mm is not None:
+        raise H36MError("the challenge has no cameras, so depths are pixels; leave depth_in=mm out")
+    if keypoints is None:
+        raise H36MError(f"{root}: 2D joints of {part} place its poses in the images; give --keypoints FILE")
+    images, poses = challenge_images(root, part), read_challenge_poses(root, part)
+    if len(images) != len(poses):
+        raise H36MError(f"{root / part}: {len(images)} images and {len(poses)} poses; unpack the archive again")
+    similarity = fitted_similarity(poses, read_keypoints(keypoints, len(images)))
+    return posed_people(images, poses, similarity, contract.patch.aspect), poses
+
+
+def _challenge_validation(
+    request: TrainRequest, contract: FromPatches, device: str, processes: Processes
+) -> Callable[[nn.Module], float] | None:
+    from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
+
+    if request.challenge is None or request.val_keypoints is None:
+        return None
+    people, true = challenge_people(request.challenge, "Val", request.val_keypoints, contract)
+    share = processes.share(len(people))
+    places = range(share.start, share.stop)
+
+    def load(number: int) -> np.ndarray:
+        place = places[number]
+        return cut_patch(read_image(people.images[place]), people.boxes[place], contract.patch)
+
+    def mpjpe_mm(model: nn.Module) -> float:
+        errors = np.empty(0)
+        if places:
+            predict = patch_predictor([model.eval()], contract)
+            found = scaled_to_bones(predict_patches(predict, load, len(places), device, _BATCH, _READERS))
+            joints = slice(len(H36M_17))
+            errors = metrics.mpjpe(found[:, joints], true[share][:, joints])
+        return float(processes.gathered(errors).mean(dtype=np.float64))
+
+    return mpjpe_mm
+
+
 def _pictures(request: TrainRequest, folder: Path) -> Watch:
     from h36m_toolbox.models.recipe_files import recipe_as_toml
     from h36m_toolbox.models.training_curves import run_watch
 
-    recipe = changed_recipe(request.model, request.changes)
-    asked = recipe_as_toml(request.model, request.detections, request.options, recipe)
+    asked = recipe_as_toml(request.model, request.detections, request.options, request.patch_recipe)
     return run_watch(folder, asked, request.tensorboard)

@@ -18,6 +18,7 @@ from h36m_toolbox.benchmarks.runs.volumetric_training import train_on_views
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.crop_models import FromCrops
+from h36m_toolbox.models.integral_recipes import IntegralRecipe, recipe_name
 from h36m_toolbox.models.integral_recipes import changed_recipe as changed_patch_recipe
 from h36m_toolbox.models.patch_models import FromPatches
 from h36m_toolbox.models.poseformer_recipes import changed_recipe as changed_crop_recipe
@@ -62,6 +63,9 @@ class TrainRequest:
     start: Path | None = None  # weights of its backbone
     mpii: Path | None = None  # folders of 2D data sets that a model of patches also learns from
     coco: Path | None = None
+    challenge: Path | None = None  # CHALL_H80K's folder, which takes the place of Human3.6M
+    keypoints: Path | None = None  # 2D joints of its sets Train and Val
+    val_keypoints: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.detections:
@@ -77,6 +81,12 @@ class TrainRequest:
     def view_recipe(self) -> ViewRecipe:
         """The recipe of a model that sees images, with its changes."""
         return changed_recipe(published_recipe(self.model), self.changes)
+
+    @property
+    def patch_recipe(self) -> IntegralRecipe:
+        """The recipe of a model that sees patches, with its changes."""
+        name = recipe_name(self.model, self.challenge is not None, self.coco is not None)
+        return changed_patch_recipe(self.model, self.changes, name)
 
     @property
     def contract(self) -> Lifting | FromCrops | FromViews | FromPatches:
@@ -96,7 +106,7 @@ class TrainRequest:
         if isinstance(self.contract, FromCrops):
             return changed_crop_recipe(self.contract.backbone, self.changes).epochs
         if isinstance(self.contract, FromPatches):
-            return changed_patch_recipe(self.model, self.changes).epochs
+            return self.patch_recipe.epochs
         return self.view_recipe.epochs if isinstance(self.contract, FromViews) else self.recipe.epochs
 
     @property
@@ -133,8 +143,8 @@ def train_model(
     processes, contract = processes or ALONE, request.contract
     if isinstance(contract, FromPatches):
         return train_on_patches(request, contract, folder, progress, processes)
-    if request.mpii or request.coco:
-        raise H36MError(f"model {request.model} learns from Human3.6M alone; leave --mpii, --coco out")
+    if request.mpii or request.coco or request.challenge:
+        raise H36MError(f"model {request.model} learns from Human3.6M alone; leave --mpii, --coco, --challenge out")
     if isinstance(contract, FromCrops):
         return train_on_crops(request, contract, folder, progress, processes)
     if isinstance(contract, FromViews):

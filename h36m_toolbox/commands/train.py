@@ -53,6 +53,9 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tensorboard", is_flag=True, help="Also write events for TensorBoard.")
 @click.option("--mpii", type=THERE, help="MPII's folder, for integral: annot/train.json and images/.")
 @click.option("--coco", type=THERE, help="COCO's folder, for integral: annotations/ and images/train2017/.")
+@click.option("--challenge", type=THERE, help="CHALL_H80K's folder: learn from its Train in place of Human3.6M.")
+@click.option("--keypoints", type=FILE, help="2D joints of the challenge's Train (pickle).")
+@click.option("--val-keypoints", type=FILE, help="2D joints of its Val, on which the epoch is then chosen.")
 @click.option("--start", type=FILE, help="Backbone weights that a model of images starts from.")
 @click.option("--pelvis", type=click.Choice(["gt"]), help="The true pelvis instead of DATA/pelvis.")
 @click.option("--stats", "statistics", type=FILE, help="Limb lengths (h5), if not those in DATA/stats.")
@@ -87,6 +90,8 @@ def command(
     file = read_recipe_file(config) if config else RecipeFile("", "", {}, {})
     if cache_features:
         options["cache_features"] = True
+    if request["challenge"]:
+        options = {"depth_in": "image", **options}
     changes = {option: request.pop(option) for option in field_types()}
     chosen = {"train_subjects": train_subjects, "test_subjects": test_subjects, "actions": actions}
     request |= {option: value for option, value in chosen.items() if value}

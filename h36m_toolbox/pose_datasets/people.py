@@ -49,10 +49,15 @@ class People:
 
 def read_image(path: Path) -> np.ndarray:
     """An image (height, width, 3) uint8, red green blue, however its camera was held; H36MError where it is none."""
+    return np.ascontiguousarray(read_bgr(path)[..., ::-1])
+
+
+def read_bgr(path: Path) -> np.ndarray:
+    """As `read_image`, blue green red: for who turns the few pixels that are cut out rather than all."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise H36MError(f"{path}: {'cannot be read as' if path.is_file() else 'no such'} image; get it again")
-    return np.ascontiguousarray(image[..., ::-1])
+    return image
 
 
 def converted(joints: np.ndarray, weights: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

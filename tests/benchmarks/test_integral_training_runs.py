@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -85,3 +87,39 @@ def test_what_a_training_cannot_take_is_refused(prepared: Path, mpii: Path, tmp_
     lifter = ("train", "--model", "semgcn", "--data", prepared, "--runs", tmp_path, "--mpii", mpii)
     assert "semgcn learns from Human3.6M alone" in refused(*lifter)
     assert not list(tmp_path.glob("*/checkpoint_last.pt"))
+
+
+@pytest.fixture(scope="module")
+def challenge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CHALL_H80K with the golden's poses in noise, and 2D joints of Train and Val beside it."""
+    case = golden("challenge_db")
+    folder = case.write_files(tmp_path_factory.mktemp("challenge"))
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    for part in ("Train", "Val"):
+        if part == "Val":
+            shutil.copytree(folder / "Train" / "POSE", folder / part / "POSE", dirs_exist_ok=True)
+        (folder / part / "IMG").mkdir(parents=True)
+        points, visible = (case.given(f"train_{name}") for name in ("kpts", "vis"))
+        for number in range(1, len(points) + 1):
+            cv2.imwrite(str(folder / part / "IMG" / f"{number:05d}.jpg"), cv2.resize(noise, (1000, 1000)))
+        seen = [{"kpts": kpts, "vis": vis} for kpts, vis in zip(points, visible, strict=True)]
+        (folder / f"{part}.pkl").write_bytes(pickle.dumps(seen))
+    return folder
+
+
+def test_the_challenge_takes_the_place_of_human36m(mpii: Path, challenge: Path, tmp_path: Path) -> None:
+    common = ("train", "--model", "integral", "--runs", tmp_path, "--device", "cpu", *OPTIONS, *NARROW, "--name", "run")
+    sets = ("--challenge", challenge, "--mpii", mpii, "--batch-size", 4)
+    seen = ("--keypoints", challenge / "Train.pkl")
+    assert "give --keypoints" in refused(*common, *sets)
+    assert "depth_in=mm" in refused(*common, *sets, *seen, "--option", "depth_in=mm")
+    done(*common, *sets, *seen, "--epochs", 1)
+    said = done(*common, *sets, *seen, "--val-keypoints", challenge / "Val.pkl", "--epochs", 2)
+    assert "validation" in said
+    assert [row["epoch"] for row in checkpoint(tmp_path)["epochs"]] == [1, 2]
+    assert "batch_size = 4" in (tmp_path / "run" / "train.toml").read_text()
+    weights = ("--weights", tmp_path / "run" / "checkpoint_last.pt", "--keypoints", challenge / "Val.pkl")
+    scored = done("challenge", challenge, *weights, *OPTIONS, *NARROW, "--device", "cpu", "--out", tmp_path / "val")
+    best = json.loads((tmp_path / "val" / "scores.json").read_text())["mpjpe_mm"]
+    assert f"{best:.2f} mm" in scored
+    assert checkpoint(tmp_path)["epochs"][-1]["validation_mpjpe_mm"] == pytest.approx(best, rel=1e-5)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from integral_goldens import Golden, golden
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.pose_datasets.coco import read_coco_people
 from h36m_toolbox.pose_datasets.human36m import image_set, read_meta_folder
 from h36m_toolbox.pose_datasets.mixing import mixed_epochs, padded_order
-from h36m_toolbox.pose_datasets.mpii import mpii_people, read_mpii
+from h36m_toolbox.pose_datasets.mpii import MATLAB_NAME, mpii_annotations, mpii_people, read_mpii, read_mpii_matlab
 from h36m_toolbox.pose_datasets.patches import patch_labels
 from h36m_toolbox.pose_datasets.people import COCO_17, MPII_16, People, converted, summed_bone_lengths
 from h36m_toolbox.pose_datasets.person_boxes import corner_boxes, tight_boxes
@@ -185,3 +186,65 @@ def test_nobody_without_a_box_is_boxed() -> None:
     points = np.array([[[10.0, 10], [30, 50]], [[10, 10], [30, 50]]])
     with pytest.raises(H36MError, match=r"1 of 2 people have no box .* the first is row 1"):
         tight_boxes(points, np.array([[1.0, 1], [1, 0]]), 1.0)
+
+
+def _struct(**fields: object) -> np.ndarray:
+    """A MATLAB struct of 1 x 1."""
+    made = np.empty((1, 1), [(name, object) for name in fields])
+    for name, value in fields.items():
+        made[name][0, 0] = value
+    return made
+
+
+def _structs(*each: np.ndarray) -> np.ndarray:
+    """A MATLAB struct array of 1 x n."""
+    return np.concatenate(each, axis=1)
+
+
+def write_mpii_matlab(path: Path, people: list[dict]) -> None:
+    """People of a simple-baselines list in the layout of MPII's own file, with rows that are to be left out."""
+    images = []
+    for person in people:
+        points = [
+            _struct(x=float(x), y=float(y), id=float(number), is_visible=np.empty((0, 0)) if number > 9 else 0.0)
+            for number, (x, y) in enumerate(person["joints"])
+            if person["joints_vis"][number]
+        ]
+        place = _struct(x=float(person["center"][0]), y=float(person["center"][1]))
+        whole = _struct(scale=float(person["scale"]), objpos=place, annopoints=_struct(point=_structs(*points)))
+        empty = np.empty((0, 0))
+        rects = _structs(whole, _struct(scale=empty, objpos=empty, annopoints=empty))
+        images.append(_struct(image=_struct(name=person["image"]), annorect=rects))
+    nobody = _struct(image=_struct(name="nobody.jpg"), annorect=np.empty((0, 0)))
+    untrained = images[0]
+    learnt = np.array([[*[1.0] * len(images), 1.0, 0.0]])
+    release = _struct(annolist=_structs(*images, nobody, untrained), img_train=learnt)
+    scipy.io.savemat(path, {"RELEASE": release})
+
+
+def test_mpii_s_own_matlab_file_has_the_same_people(tmp_path: Path) -> None:
+    folder = golden("mpii_conversion").write_files(tmp_path)
+    people = json.loads((folder / "annot" / "train.json").read_text())
+    people = [person for person in people if any(person["joints_vis"])]
+    (folder / "annot" / "train.json").write_text(json.dumps(people))
+    listed = mpii_annotations(folder)
+    write_mpii_matlab(folder / MATLAB_NAME, people)
+    (folder / "annot" / "train.json").unlink()
+    own = mpii_annotations(folder)
+    assert own.images == listed.images
+    for name in ("centers", "scales", "visible"):
+        np.testing.assert_array_equal(getattr(own, name), getattr(listed, name))
+    seen = listed.visible > 0
+    np.testing.assert_array_equal(own.joints[seen], listed.joints[seen])
+    boxes = [mpii_people(each, tmp_path, 1.0, tight=True).boxes for each in (own, listed)]
+    np.testing.assert_array_equal(*boxes)
+
+
+def test_a_damaged_matlab_file_of_mpii_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / MATLAB_NAME
+    path.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    with pytest.raises(H36MError, match="no annotations of MPII"):
+        read_mpii_matlab(path)
+    path.unlink()
+    with pytest.raises(H36MError, match="give MPII's folder"):
+        mpii_annotations(tmp_path)
