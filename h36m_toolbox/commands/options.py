@@ -126,26 +126,33 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--detections", help="2D input: gt, cpn, sh or a name of yours.  [default: gt; ca-poseformer: cpn]"
         ),
-        click.option("--images", type=THERE, help="Their frames.  [default: images/ beside the pickles]"),
+        click.option("--images", type=THERE, help="Their frames.  [default: images/ beside the pickles, in the tree]"),
+        click.option(
+            "--meta",
+            type=THERE,
+            help="Integral Human Pose's HM36 tree, annot/.../matlab_meta.txt: read once, DATA is made of it.",
+        ),
         click.option(
             "--pickles",
             type=THERE,
             help="Context-Aware PoseFormer's h36m_train.pkl, h36m_validation.pkl: read once, DATA is made of them.",
         ),
-        click.option("--data", type=FOLDER, help="The prepared folder.  [default: that of the pickles]"),
+        click.option("--data", type=FOLDER, help="The prepared folder.  [default: that of the pickles or the tree]"),
     ):
         command = option(command)
-    return _with_pickles(command)
+    return _with_official_files(command)
 
 
-def _with_pickles(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command gets DATA; made from official pickles first, where they are given."""
+def _with_official_files(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command gets DATA; made from official files first, where they are given."""
 
     @wraps(command)
-    def run(data: Path | None, pickles: Path | None, images: Path | None, **values: Any) -> Any:
-        place = data or pickles or values.get("challenge")  # CHALL_H80K needs nothing of DATA
+    def run(data: Path | None, pickles: Path | None, meta: Path | None, images: Path | None, **values: Any) -> Any:
+        place = data or pickles or meta or values.get("challenge")  # CHALL_H80K needs nothing of DATA
         if place is None:
-            raise click.UsageError("give --data FOLDER, or --pickles FOLDER to make it from")
+            raise click.UsageError("give --data FOLDER, or --pickles FOLDER or --meta FOLDER to make it from")
+        if pickles and meta:
+            raise click.UsageError("DATA is made of --pickles or of --meta; leave one of them out")
         if pickles:
             from h36m_toolbox.formats.poseformer_inputs import import_pickles
             from h36m_toolbox.storage.data_lock import writing
@@ -158,10 +165,17 @@ def _with_pickles(command: Callable[..., Any]) -> Callable[..., Any]:
                 done = import_pickles(pickles, place, images, step)
             for line in done.lines():
                 click.echo(line, err=True)
+        elif meta:
+            from h36m_toolbox.formats.integral_trees import import_meta_tree
+            from h36m_toolbox.storage.data_lock import writing
+
+            with writing(place, "labels/parquet", "detections", wait=True), progress_bar("tree") as step:
+                for split, rows in import_meta_tree(meta, place, images, step).items():
+                    click.echo(f"{split}: {rows:,} frames of the tree", err=True)
         elif not place.is_dir():
             raise click.UsageError(f"Invalid value for '--data': Directory '{place}' does not exist.")
         elif images:
-            raise click.UsageError("--images goes with --pickles")
+            raise click.UsageError("--images goes with --pickles or --meta")
         return command(data=place, **values)
 
     return run

@@ -6,7 +6,7 @@ Read once, as a stream; a note in `DATA/labels/poseformer` says of which pickles
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,23 @@ import pyarrow.parquet as pq
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.detections.bundles import GROUND_TRUTH, write_detections
-from h36m_toolbox.detections.files import DetectedSequence, DetectionSource
+from h36m_toolbox.detections.files import DetectionSource
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.formats.imports import (
+    column_values,
+    detected_sequences,
+    imported_rows,
+    is_from_elsewhere,
+    link_images,
+)
 from h36m_toolbox.formats.pickle_records import as_stored, millimetres, pair, pickled_sequences, screen_pixels
 from h36m_toolbox.formats.toolbox import PICKLE_NAMES
 from h36m_toolbox.frames.stores import WHOLE_FRAMES
-from h36m_toolbox.labels import LABEL_FIELDS, LABEL_SCHEMA, labels_path
+from h36m_toolbox.labels import LABEL_SCHEMA, labels_path
 from h36m_toolbox.pose_parquet import open_writer, pose_row_groups
 from h36m_toolbox.pose_tables import (
     PoseField,
     row_keys,
-    sequence_codes,
-    sequence_of_code,
     sequence_table,
     table_schema,
 )
@@ -38,6 +43,7 @@ from h36m_toolbox.skeletons import H36M_17
 from h36m_toolbox.storage.files import sha256_of, written_whole
 
 DETECTIONS = "cpn"
+SOURCE = "pickle"  # where the label table says that it was made of one
 _PIXELS = PoseField("joints_2d_cpn", H36M_17, 2, "px", "image")
 _OFFICIAL = (
     PoseField("joints_2d_cpn_screen", H36M_17, 2, "half an image's width", "image"),
@@ -88,14 +94,14 @@ def import_pickles(
             f"{pickles}: holds neither {' nor '.join(PICKLE_NAMES.values())}; give the folder where Context-Aware "
             "PoseFormer's generate_labels_h36m.py left them"
         )
-    _link_images(images or pickles / WHOLE_FRAMES.name, data)
+    link_images(images or pickles / WHOLE_FRAMES.name, data)
     note = inputs_path(data, "train").with_name("pickles.json")
     known = json.loads(note.read_text()) if note.is_file() else {}
     if known.keys() == {path.name for path in found.values()} and all(
         _is_same(path, known[path.name]) for path in found.values()
     ):
         return PickleImport(data, {})
-    if not note.is_file() and (theirs := [split for split in SPLITS if _is_from_elsewhere(data, split)]):
+    if not note.is_file() and (theirs := [split for split in SPLITS if is_from_elsewhere(data, split, SOURCE)]):
         raise H36MError(
             f"{labels_path(data, theirs[0])}: labels that were not made from {pickles}; give another --data, or leave "
             "--pickles out and use these"
@@ -105,8 +111,8 @@ def import_pickles(
     rows = {split: _write_split(path, data, split, facts, progress) for split, path in found.items()}
     for source, column, table in ((GROUND_TRUTH, "joints_2d", labels_path), (_cpn(facts), _PIXELS.name, inputs_path)):
         tables = [table(data, split) for split in found]
-        lengths = {item.sequence: len(item.joints_2d) for item in _detected(tables, column)}
-        write_detections(data, source, _detected(tables, column), lengths)
+        lengths = {item.sequence: len(item.joints_2d) for item in detected_sequences(tables, column)}
+        write_detections(data, source, detected_sequences(tables, column), lengths)
     with written_whole(note) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
     return PickleImport(data, rows)
@@ -144,20 +150,13 @@ def read_official_inputs(data: Path, keys: np.ndarray) -> OfficialInputs | None:
             rows = order[places[wanted]]
             there[rows] = True
             for name in ("center", "scale", *(field.name for field in _OFFICIAL)):
-                values = _values(table, name)
+                values = column_values(table, name)
                 if name not in arrays:
                     arrays[name] = np.empty((len(keys), *values.shape[1:]), values.dtype)
                 arrays[name][rows] = values[wanted]
     if not there.all():
         raise H36MError(f"{paths[0].parent}: lacks {int((~there).sum())} of {len(keys)} frames; read the pickles again")
     return OfficialInputs(arrays["center"], arrays["scale"], *(arrays[field.name] for field in _OFFICIAL))
-
-
-def _values(table: pa.Table, name: str) -> np.ndarray:
-    column = table.column(name).combine_chunks()
-    joints = len(H36M_17) if name not in ("center", "scale") else 0
-    values = column.flatten().to_numpy()
-    return values.reshape(len(column), joints, -1) if joints else values.reshape(len(column), -1)
 
 
 def _write_split(
@@ -188,21 +187,15 @@ def _write_split(
         if input_writer is None:
             raise H36MError(f"{path}: an empty list; expected the records of the {split} split")
         derived = {"D3_Positions": sorted(map(str, seen))}
-        about = {"table": "labels", "version": 1, "fps": FPS, "derived": derived, "pickle": facts[path.name]}
+        about = {"table": "labels", "version": 1, "fps": FPS, "derived": derived, SOURCE: facts[path.name]}
         label_writer.add_key_value_metadata({"h36m": json.dumps(about)})
     return rows
 
 
 def _label_rows(sequence: Sequence, frames: np.ndarray, columns: dict[str, np.ndarray]) -> pa.Table:
-    camera = h36m_camera(sequence.subject, sequence.camera)
-    poses = {
-        "joints_2d": columns["joints_2d"],
-        "joints_3d_world": camera.camera_to_world(columns["joints_3d_camera"].astype(np.float64)),
-        "joints_3d_camera": columns["joints_3d_camera"],
-        "joints_3d_universal": np.full(columns["joints_3d_camera"].shape, np.nan),
-    }
-    table = sequence_table(sequence, frames, poses, table_schema(LABEL_FIELDS))
-    return table.append_column(LABEL_SCHEMA.field("in_h36m_fetch"), pa.nulls(len(frames), pa.bool_()))
+    in_camera = columns["joints_3d_camera"]
+    world = h36m_camera(sequence.subject, sequence.camera).camera_to_world(in_camera.astype(np.float64))
+    return imported_rows(sequence, frames, columns["joints_2d"], world, in_camera)
 
 
 def _input_rows(sequence: Sequence, frames: np.ndarray, columns: dict[str, np.ndarray]) -> pa.Table:
@@ -214,16 +207,6 @@ def _input_rows(sequence: Sequence, frames: np.ndarray, columns: dict[str, np.nd
             pa.field(name, pa.list_(flat.type, 2), False), pa.FixedSizeListArray.from_arrays(flat, 2)
         )
     return table
-
-
-def _detected(tables: list[Path], column: str) -> Iterator[DetectedSequence]:
-    """Detections from the first frame on, NaN where a frame is not there."""
-    for path in tables:
-        for table in pose_row_groups(path, [column]):
-            frames = table.column("frame").to_numpy()
-            points = np.full((frames[-1] + 1, len(H36M_17), 2), np.nan, np.float32)
-            points[frames] = _values(table, column)
-            yield DetectedSequence(sequence_of_code(int(sequence_codes(table.slice(0, 1))[0])), points)
 
 
 def _cpn(facts: dict[str, Any]) -> DetectionSource:
@@ -241,23 +224,3 @@ def _is_same(path: Path, known: dict[str, Any]) -> bool:
     if state.st_size != known["bytes"]:
         return False
     return state.st_mtime_ns == known["mtime_ns"] or sha256_of(path) == known["sha256"]
-
-
-def _is_from_elsewhere(data: Path, split: str) -> bool:
-    path = labels_path(data, split)
-    if not path.is_file():
-        return False
-    about = pq.read_metadata(path).metadata.get(b"h36m", b"{}")
-    return "pickle" not in json.loads(about)
-
-
-def _link_images(images: Path, data: Path) -> None:
-    if not images.is_dir():
-        raise H36MError(f"{images}: no folder with the frames; give it with --images FOLDER")
-    place = data / WHOLE_FRAMES.name
-    if place.exists():
-        if not place.samefile(images):
-            raise H36MError(f"{place}: other frames than those in {images}; give another --data, or these --images")
-        return
-    data.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(images.resolve(), target_is_directory=True)

@@ -99,8 +99,9 @@ def read_mpii_matlab(path: Path) -> MpiiAnnotations:
 def _matlab_people(image: Any) -> Iterator[tuple[np.ndarray, float, np.ndarray, np.ndarray]]:
     """Centre, scale, joints, visible of each person of an image who has them all; numbers from 1."""
     for person in np.atleast_1d(getattr(image, "annorect", ())):
-        place, scale = getattr(person, "objpos", None), getattr(person, "scale", ())
-        points = getattr(getattr(person, "annopoints", None), "point", ())
+        place: Any = getattr(person, "objpos", None)
+        scale: Any = getattr(person, "scale", ())
+        points: Any = getattr(getattr(person, "annopoints", None), "point", ())
         if not hasattr(place, "x") or not np.size(scale) or not np.size(points):
             continue  # an empty field: a head box or a person without annotation
         joints, visible = np.zeros((_JOINTS, 2)), np.zeros(_JOINTS)
