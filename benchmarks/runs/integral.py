@@ -46,6 +46,7 @@ from h36m_toolbox.pose_datasets.human36m import FilmedPoses, filmed_poses, joine
 from h36m_toolbox.pose_datasets.patches import Patch, cut_patch, in_camera, in_image
 from h36m_toolbox.pose_tables import keyed_table, pose_array, row_keys, sequence_of_code
 from h36m_toolbox.sequences import Sequence
+from h36m_toolbox.skeletons import INTEGRAL_18
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,6 +59,7 @@ SCORES_NAME = "integral_scores.json"
 ACTIONS_NAME, JOINTS_NAME = "integral_per_action.csv", "integral_per_joint.csv"
 _BOXES = "true-box"  # what the run takes in place of 2D detections
 _OPEN = 8  # sequences whose frames are known at a time
+_ROWS = 8192  # people that are known at a time, so that memory does not grow with the split
 _READERS = 4  # threads that decode and cut
 _ON_CPU, _ON_GPU = 8, 64  # patches a batch
 
@@ -172,31 +174,41 @@ def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, p
     device = device_named(request.device)
     created = [model.to(device).eval() for model in created_models(request, contract)]
     models = [request.execution.applied(model) for model in created]
-    samples, share = patch_samples(request.data, scored, contract.patch), processes.share(len(scored))
+    predict, share = patch_predictor(models, contract, request.flip), processes.share(len(scored))
     batch_size = request.batch_size or (_ON_GPU if device.startswith("cuda") else _ON_CPU)
-    watch = Watch(device)
-    found = predict_patches(
-        patch_predictor(models, contract, request.flip),
-        lambda place: samples.load(share.start + place, contract),
-        share.stop - share.start,
-        device,
-        batch_size,
-        _READERS,
-        watch,
-    )
+    watch, poses, true = Watch(device), [], []
+    for start in range(share.start, share.stop, _ROWS):
+        rows = scored.slice(start, min(_ROWS, share.stop - start))
+        samples = patch_samples(request.data, rows, contract.patch)
+        load = partial(samples.load, contract=contract)
+        found = predict_patches(predict, load, len(rows), device, batch_size, _READERS, watch)
+        poses.append(samples.in_camera(found, contract))
+        true.append(samples.filmed.camera)
     spent = watch.spent().by_all(processes)
-    found = processes.gathered(found)
+    return _gathered(request, poses, true, spent, created, processes)
+
+
+def _gathered(
+    request: BenchRequest,
+    parts: list[np.ndarray],
+    true_parts: list[np.ndarray],
+    spent: Spent,
+    models: list[nn.Module],
+    processes: Processes,
+) -> _Ran | None:
+    """All processes' parts in a row; None but on the first. H36MError for poses that are not finite."""
+    nothing = np.empty((0, len(INTEGRAL_18), 3))
+    poses, true = (processes.gathered(np.concatenate([nothing, *each])) for each in (parts, true_parts))
     if not processes.is_first:
         return None
-    poses = samples.in_camera(found, contract)
     wrong = ~np.isfinite(poses).all(axis=(1, 2))
     if wrong.any():
         raise H36MError(
             f"model {request.model} with {request.weights or 'random weights'} predicts NaN or infinite numbers for "
             f"{wrong.sum()} of {len(poses)} poses; look for such numbers in the weights"
         )
-    parameters = sum(parameter.numel() for model in created for parameter in model.parameters())
-    return _Ran(poses, samples.filmed.camera, spent, parameters)
+    parameters = sum(parameter.numel() for model in models for parameter in model.parameters())
+    return _Ran(poses, true, spent, parameters)
 
 
 def created_models(request: BenchRequest, contract: FromPatches) -> list[nn.Module]:
