@@ -31,7 +31,7 @@ from h36m_toolbox.benchmarks.mpi_inf_3dhp.protocols import (
     evaluate_test_set,
     protocol_of_test_set,
 )
-from h36m_toolbox.benchmarks.predictions import UNKNOWN, UNTRAINED, Provenance
+from h36m_toolbox.benchmarks.predictions import UNKNOWN, Provenance
 from h36m_toolbox.benchmarks.runs.bench import BenchRequest
 from h36m_toolbox.benchmarks.runs.environments import Environment, present_environment
 from h36m_toolbox.benchmarks.runs.folders import (
@@ -45,6 +45,7 @@ from h36m_toolbox.benchmarks.runs.folders import (
 )
 from h36m_toolbox.benchmarks.runs.mpi_inf_3dhp_entrants import Progress, entrant
 from h36m_toolbox.benchmarks.runs.origins import check_execution, identity_of, provenance_of
+from h36m_toolbox.benchmarks.runs.records import provenance_columns
 from h36m_toolbox.benchmarks.standings.leaderboard import (
     LEADERBOARD_NAME,
     LeaderboardRow,
@@ -219,31 +220,21 @@ def _kept(folder: Path, truth: list[TestAnnotations], protocol: TestProtocol) ->
 
 
 def _row(run: str, report: TestReport, made: Provenance, predictions_sha256: Any) -> LeaderboardRow:
-    words = [f"{name}={value}" for name, value in made.options.items()]
-    undefined = dict.fromkeys(("p_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm"), math.nan)
     return LeaderboardRow(
         run=run,
-        date=made.created,
-        model=made.model,
-        options=", ".join([*words, UNTRAINED] if made.weights_sha256 == UNTRAINED else words),
-        weights_sha256=made.weights_sha256,
-        parameters=made.parameters,
-        detections=made.detections,
-        detections_sha256=made.detections_sha256,
+        **provenance_columns(made),
         split=SPLIT,
         protocol=report.protocol.name,
         protocol_version=report.protocol.version,
         mpjpe_mm=report.figures["mpjpe"],
-        **undefined,
+        p_mpjpe_mm=math.nan,  # this and the next two: the evaluation does not define them
+        n_mpjpe_mm=math.nan,
+        mpjve_mm=math.nan,
         pck150=report.figures["pck150"],
         auc=report.figures["auc"],
         mean=report.protocol.mean.removesuffix("s"),
         frames=report.frames_scored,
         incomplete=report.incomplete,
-        data_fingerprint=made.data_fingerprint,
-        h36m_version=made.h36m_version,
-        device=made.device,
-        poses_per_s=made.poses_per_s,
         predictions_sha256=predictions_sha256,
         manifest_sha256=report.frames_sha256,
         official=report.official,

@@ -6,11 +6,12 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from h36m_toolbox.benchmarks.evaluator import evaluate
-from h36m_toolbox.benchmarks.predictions import UNTRAINED, read_predictions
+from h36m_toolbox.benchmarks.predictions import UNTRAINED, Provenance, read_predictions
 from h36m_toolbox.benchmarks.protocols import Protocol
 from h36m_toolbox.benchmarks.reports import Report
 from h36m_toolbox.benchmarks.runs.environments import Environment, present_environment
@@ -73,19 +74,30 @@ def record_predictions(
         return recorded(folder, runs, split, labels, protocol, environment)
 
 
+def provenance_columns(made: Provenance) -> dict[str, Any]:
+    """The columns of a leaderboard row that say where its predictions come from."""
+    words = [f"{name}={value}" for name, value in made.options.items()]
+    return {
+        "date": made.created,
+        "model": made.model,
+        "options": ", ".join([*words, UNTRAINED] if made.weights_sha256 == UNTRAINED else words),
+        "weights_sha256": made.weights_sha256,
+        "parameters": made.parameters,
+        "detections": made.detections,
+        "detections_sha256": made.detections_sha256,
+        "data_fingerprint": made.data_fingerprint,
+        "h36m_version": made.h36m_version,
+        "device": made.device,
+        "poses_per_s": made.poses_per_s,
+    }
+
+
 def leaderboard_row(run: str, split: str, report: Report) -> LeaderboardRow:
     """The line of a scored run."""
     made, headline, undamaged = report.provenance, report.headline, report.without_damaged
-    words = [f"{name}={value}" for name, value in made.options.items()]
     return LeaderboardRow(
         run=run,
-        date=made.created,
-        model=made.model,
-        options=", ".join([*words, UNTRAINED] if made.weights_sha256 == UNTRAINED else words),
-        weights_sha256=made.weights_sha256,
-        parameters=made.parameters,
-        detections=made.detections,
-        detections_sha256=made.detections_sha256,
+        **provenance_columns(made),
         split=split,
         protocol=report.protocol.name,
         protocol_version=report.protocol.version,
@@ -98,10 +110,6 @@ def leaderboard_row(run: str, split: str, report: Report) -> LeaderboardRow:
         mean=report.protocol.mean.name.lower(),
         frames=report.frames_scored,
         incomplete=report.incomplete,
-        data_fingerprint=made.data_fingerprint,
-        h36m_version=made.h36m_version,
-        device=made.device,
-        poses_per_s=made.poses_per_s,
         predictions_sha256=report.predictions_sha256,
         manifest_sha256=report.manifest.sha256,
         official=report.official,
