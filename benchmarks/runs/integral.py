@@ -59,7 +59,6 @@ ACTIONS_NAME, JOINTS_NAME = "integral_per_action.csv", "integral_per_joint.csv"
 _BOXES = "true-box"  # what the run takes in place of 2D detections
 _OPEN = 8  # sequences whose frames are known at a time
 _READERS = 4  # threads that decode and cut
-_ON_CPU, _ON_GPU = 8, 64  # patches a batch
 
 
 def bench_patches(
@@ -166,14 +165,14 @@ class _Ran:
 def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, processes: Processes) -> _Ran | None:
     """Poses of all rows; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
+    from h36m_toolbox.models.patch_models import default_batch_size, patch_predictor, predict_patches
     from h36m_toolbox.models.watching import Watch
 
     device = device_named(request.device)
     created = [model.to(device).eval() for model in created_models(request, contract)]
     models = [request.execution.applied(model) for model in created]
     samples, share = patch_samples(request.data, scored, contract.patch), processes.share(len(scored))
-    batch_size = request.batch_size or (_ON_GPU if device.startswith("cuda") else _ON_CPU)
+    batch_size = request.batch_size or default_batch_size(device)
     watch = Watch(device)
     found = predict_patches(
         patch_predictor(models, contract, request.flip),
