@@ -18,6 +18,7 @@ from torch import nn
 
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.batch_sizes import Pieces
 from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.test_time import Mirror, mirrored_poses
@@ -187,18 +188,24 @@ def predict(
 ) -> np.ndarray:
     """The model's poses for inputs (rows, joints, 2): float32 (rows, joints, 3), metres.
 
-    Batch after batch, in eval mode; by default as many poses as suit the device. On the CPU each thread of torch takes
+    Batch after batch, in eval mode; by default as many poses as suit the device, in pieces where CUDA's
+    memory does not suffice. On the CPU each thread of torch takes
     batches of its own, which stay in its cache. The model is moved to `device`; whether it was training is restored.
     """
     device = torch.device(device)
     size = batch_size or (_POSES_A_BATCH if device.type == "cpu" else _POSES_A_DEVICE_BATCH)
     training = model.training
-    ready = execution.applied(model.to(device).eval())
+    ready, pieces = execution.applied(model.to(device).eval()), Pieces(device)
 
     def batch_from(start: int) -> np.ndarray:
-        with torch.inference_mode():  # holds for a thread
-            batch = moved(np.ascontiguousarray(inputs[start : start + size], np.float32), device)
-            return ready(batch).float().cpu().numpy()
+        rows = inputs[start : start + size]
+
+        def poses(part: slice) -> np.ndarray:
+            with torch.inference_mode():  # holds for a thread
+                batch = moved(np.ascontiguousarray(rows[part], np.float32), device)
+                return ready(batch).float().cpu().numpy()
+
+        return pieces.computed(len(rows), poses)
 
     starts = range(0, max(len(inputs), 1), size)  # no rows: one empty batch, which has the shape
     on_cores = device.type == "cpu" and not execution.compile  # compiled code shares its work out itself

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.batch_sizes import Pieces, batch_size_for
 from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.test_time import (
     Mirror,
@@ -31,6 +32,9 @@ from h36m_toolbox.skeletons import INTEGRAL_18, Skeleton
 
 _SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 _STEP = 32  # the trunk's stride
+_ON_CPU = 8  # patches a batch: more of them are no faster there
+_MOST = 64
+_BYTES_A_PATCH = 1 << 29  # of a GPU, with room to spare; what is too much after all is computed in pieces
 
 
 @dataclass(frozen=True)
@@ -89,22 +93,29 @@ def normalised_patches(patches: np.ndarray, device: torch.device | str) -> torch
     return (pixels - mean) / std
 
 
+def default_batch_size(device: torch.device | str) -> int:
+    """As many patches as the device's free memory surely takes."""
+    return batch_size_for(device, _ON_CPU, _BYTES_A_PATCH, _MOST)
+
+
 def predict_patches(
     predict: Predictor[torch.Tensor],
     load: Callable[[int], np.ndarray],
     count: int,
     device: torch.device | str = "cpu",
-    batch_size: int = 16,
+    batch_size: int = _ON_CPU,
     workers: int = 2,
     watch: Watch | None = None,
 ) -> np.ndarray:
     """Poses (count, joints, 3) in patch pixels, float64, of the patches that `load` gives: uint8, red green blue.
 
-    Models must be in eval mode on `device`. A batch is read in threads while the one before it is computed.
+    Models must be in eval mode on `device`. A batch is read in threads while the one before it is computed. Where
+    CUDA's memory does not suffice batches are computed in pieces. H36MError where not even one patch fits, and where
+    there is none.
     """
     starts = range(0, count, batch_size)
     poses = []
-    watch = watch or Watch(device)
+    watch, pieces = watch or Watch(device), Pieces(device)
     with torch.inference_mode(), ThreadPoolExecutor(workers) as pool:
 
         def submitted(start: int) -> list[Future[np.ndarray]]:
@@ -115,7 +126,11 @@ def predict_patches(
             reading, ahead = ahead, submitted(start + batch_size)
             with watch.waiting():
                 patches = np.stack([each.result() for each in reading])
-            poses.append(predict(normalised_patches(patches, device)).cpu().numpy())
+
+            def found(part: slice, patches: np.ndarray = patches) -> np.ndarray:
+                return predict(normalised_patches(patches[part], device)).cpu().numpy()
+
+            poses.append(pieces.computed(len(patches), found))
             watch.saw(len(patches))
     if not poses:
         raise H36MError("no patches to look at; expected one or more people")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from h36m_toolbox.models.batch_sizes import Pieces, batch_size_for
 from h36m_toolbox.models.ca_poseformer import CAPoseFormer
 from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.execution import EXACT, Execution
@@ -26,10 +27,7 @@ _MOST = 256
 
 def default_batch_size(device: torch.device | str) -> int:
     """As many crops as the device's free memory surely takes."""
-    if torch.device(device).type != "cuda":
-        return ON_CPU
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(_MOST, free // _BYTES_A_CROP))
+    return batch_size_for(device, ON_CPU, _BYTES_A_CROP, _MOST)
 
 
 def ready_to_predict(model: nn.Module) -> nn.Module:
@@ -56,7 +54,8 @@ def predict(
     """Poses (rows, 17, 3), float32, m (3DHP: mm), relative to the root, with the flip test if the contract says so.
 
     Averaged with those of `others`, an ensemble. `read` gives the batches. In eval mode; the model is moved to
-    `device`, and whether it was training is restored. Backbones run with folded norms.
+    `device`, and whether it was training is restored. Backbones run with folded norms. Where CUDA's
+    memory does not suffice batches are computed in pieces; H36MError where not even one crop fits.
     """
     training = model.training
     ready = [execution.applied(ready_to_predict(each.to(device).eval())) for each in (model, *others)]
@@ -68,7 +67,7 @@ def predict(
     poses_of_batch = averaged([predictor(network) for network in ready], mirror, contract.flip_test)
     parts = (np.arange(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size))
     found = [np.empty((0, len(contract.output_joints), 3), np.float32)]
-    watch = watch or Watch(device)
+    watch, pieces = watch or Watch(device), Pieces(device)
     with torch.inference_mode():
         batches = iter(read(parts))
         while True:
@@ -76,8 +75,11 @@ def predict(
                 batch = next(batches, None)
             if batch is None:
                 break
-            poses = poses_of_batch(batch.to(device))
-            found.append(poses.float().cpu().numpy())
+
+            def poses(part: slice, batch: PoseFormerBatch = batch) -> np.ndarray:
+                return poses_of_batch(batch.taken(part).to(device)).float().cpu().numpy()
+
+            found.append(pieces.computed(len(batch), poses))
             watch.saw(len(batch))
             if progress is not None:
                 progress(sum(map(len, found)), rows)

@@ -44,6 +44,10 @@ class PoseFormerBatch:
         """The batch on a device; a copy from pinned memory runs beside what the device does."""
         return self._changed(lambda each: each.to(device, non_blocking=True))
 
+    def taken(self, part: slice) -> PoseFormerBatch:
+        """Some of the samples; nothing is copied."""
+        return self._changed(lambda each: each[part])
+
     def pinned(self) -> PoseFormerBatch:
         """The batch in memory that a GPU reads by itself."""
         return self._changed(torch.Tensor.pin_memory)

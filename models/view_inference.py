@@ -1,8 +1,7 @@
-"""Poses from images, batch after batch: reading ahead in threads, and smaller batches where a GPU's memory ends."""
+"""Poses from images, batch after batch: the next samples are read in threads."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.models.batch_sizes import Pieces, batch_size_for
 from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.execution import EXACT, Execution
 from h36m_toolbox.models.test_time import Mirror, Predictor, averaged, mirrored_images, mirrored_poses
@@ -19,19 +19,15 @@ from h36m_toolbox.skeletons import MULTIVIEW_17
 from h36m_toolbox.views.crops import normalisation
 from h36m_toolbox.views.samples import ViewInput
 
-log = logging.getLogger(__name__)
-
 _ON_CPU = 4  # samples a batch: more of them are no faster there
+_MOST = 64
 _BYTES_A_SAMPLE = 3 << 29  # of a GPU, with room to spare; what is too much after all is halved
 _AHEAD = 2  # batches that are read while one is computed
 
 
-def default_batch_size(device: str) -> int:
+def default_batch_size(device: torch.device | str) -> int:
     """As many samples as the device's free memory surely takes."""
-    if not device.startswith("cuda"):
-        return _ON_CPU
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(64, free // _BYTES_A_SAMPLE))
+    return batch_size_for(device, _ON_CPU, _BYTES_A_SAMPLE, _MOST)
 
 
 def predict(
@@ -51,7 +47,7 @@ def predict(
 
     A batch holds samples of as many views, so none loses a camera to another. In eval mode; the model is moved to
     `device`, and whether it was training is restored. `load` is called from `workers` threads. Where CUDA's memory does
-    not suffice the batch is halved and stays so. `progress` is told how many samples of all are finished. The poses are
+    not suffice batches are computed in pieces. `progress` is told how many samples of all are finished. The poses are
     averaged with those of `others`, an ensemble, and with those of the mirrored world where `flip` says so. H36MError
     where not even one sample fits, and where there is none.
     """
@@ -60,7 +56,7 @@ def predict(
     training = model.training
     ready = [execution.applied(each.to(device).eval()) for each in (model, *others)]
     poses_of_batch = averaged([world_poses(network) for network in ready], VIEW_MIRROR, flip)
-    watch = watch or Watch(device)
+    watch, pieces = watch or Watch(device), Pieces(device)
     poses: dict[int, np.ndarray] = {}
     order = sorted(range(len(views)), key=lambda sample: (views[sample], sample))
     with torch.inference_mode(), ThreadPoolExecutor(workers) as pool:
@@ -68,15 +64,13 @@ def predict(
         while ahead.order:
             batch = ahead.order[:batch_size]
             batch = [sample for sample in batch if views[sample] == views[batch[0]]]
-            try:
-                with watch.waiting():
-                    samples = [each.result() for each in ahead.futures(batch, batch_size)]
-                found = poses_of_batch(batched(samples, device))
-                for sample, pose in zip(batch, found.float().cpu().numpy(), strict=True):
-                    poses[sample] = pose
-            except torch.OutOfMemoryError as error:
-                batch_size = _halved(len(batch), device, error)
-                continue
+            with watch.waiting():
+                samples = [each.result() for each in ahead.futures(batch, batch_size)]
+
+            def found(part: slice, samples: list[ViewInput] = samples) -> np.ndarray:
+                return poses_of_batch(batched(samples[part], device)).float().cpu().numpy()
+
+            poses.update(zip(batch, pieces.computed(len(batch), found), strict=True))
             ahead.drop(batch)
             watch.saw(sum(views[sample] for sample in batch))
             if progress is not None:
@@ -119,19 +113,6 @@ def normalised_images(images: np.ndarray, device: torch.device | str) -> torch.T
     pixels = moved(images, device).movedim(-1, 2)
     factor, shift = (torch.from_numpy(values).to(device)[:, None, None] for values in normalisation())
     return pixels.float() * factor + shift
-
-
-def _halved(samples: int, device: torch.device | str, error: Exception) -> int:
-    if samples == 1:
-        raise H36MError(
-            f"device {device} has not enough free memory for one sample ({str(error).splitlines()[0]}); stop what else "
-            "runs on it, or run with --device cpu"
-        ) from error
-    log.warning(
-        "device %s has not enough memory for %d samples at once: going on with %d", device, samples, samples // 2
-    )
-    torch.cuda.empty_cache()
-    return samples // 2
 
 
 class _Ahead:

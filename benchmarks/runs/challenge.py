@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 SCORES_NAME = "scores.json"
 _READERS = 4  # threads that decode and cut
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def _people(
 
 def _predicted(request: BenchRequest, contract: FromPatches, people: People) -> np.ndarray:
     from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
+    from h36m_toolbox.models.patch_models import default_batch_size, patch_predictor, predict_patches
 
     device = device_named(request.device)
     created = [model.to(device).eval() for model in created_models(request, contract)]
@@ -139,7 +138,8 @@ def _predicted(request: BenchRequest, contract: FromPatches, people: People) -> 
         return cut_patch(read_image(people.images[place]), people.boxes[place], contract.patch)
 
     predict = patch_predictor(models, contract, request.flip)
-    return predict_patches(predict, load, len(people), device, request.batch_size or _BATCH, _READERS)
+    batch_size = request.batch_size or default_batch_size(device)
+    return predict_patches(predict, load, len(people), device, batch_size, _READERS)
 
 
 def _scores(request: BenchRequest, part: str, boxes: str, found: np.ndarray, true: np.ndarray) -> ChallengeScores:

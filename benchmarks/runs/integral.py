@@ -61,7 +61,6 @@ _BOXES = "true-box"  # what the run takes in place of 2D detections
 _OPEN = 8  # sequences whose frames are known at a time
 _ROWS = 8192  # people that are known at a time, so that memory does not grow with the split
 _READERS = 4  # threads that decode and cut
-_ON_CPU, _ON_GPU = 8, 64  # patches a batch
 
 
 def bench_patches(
@@ -168,14 +167,14 @@ class _Ran:
 def _predicted(request: BenchRequest, contract: FromPatches, scored: pa.Table, processes: Processes) -> _Ran | None:
     """Poses of all rows; None but on the first process."""
     from h36m_toolbox.models.devices import device_named
-    from h36m_toolbox.models.patch_models import patch_predictor, predict_patches
+    from h36m_toolbox.models.patch_models import default_batch_size, patch_predictor, predict_patches
     from h36m_toolbox.models.watching import Watch
 
     device = device_named(request.device)
     created = [model.to(device).eval() for model in created_models(request, contract)]
     models = [request.execution.applied(model) for model in created]
     predict, share = patch_predictor(models, contract, request.flip), processes.share(len(scored))
-    batch_size = request.batch_size or (_ON_GPU if device.startswith("cuda") else _ON_CPU)
+    batch_size = request.batch_size or default_batch_size(device)
     watch, poses, true = Watch(device), [], []
     for start in range(share.start, share.stop, _ROWS):
         rows = scored.slice(start, min(_ROWS, share.stop - start))

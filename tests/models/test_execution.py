@@ -163,12 +163,20 @@ def test_bf16_moves_poses_little_and_gives_float32(
 # Few voxels and small images: bfloat16 is slow on a processor without instructions for it.
 
 
-def test_bf16_moves_joints_of_a_volume_by_less_than_a_millimetre() -> None:
+def _volume() -> tuple[nn.Module, tuple[Any, ...]]:
     torch.manual_seed(0)
     limbs = {"mean": [100.0 + 20 * limb for limb in range(16)], "std": [20.0] * 16}
     model = create_model("contextpose", layers=18, image_px=64, voxels=8, volume_std=0.05, limbs=limbs).eval()
     camera = torch.tensor([[80.0, 0, 32, 160000], [0, 80, 32, 160000], [0, 0, 1, 5000]])
-    inputs = (torch.randn(2, 1, 3, 64, 64), camera.expand(2, 1, 3, 4), torch.tensor([[20.0, -10, 30]]).expand(2, 3))
+    return model, (
+        torch.randn(2, 1, 3, 64, 64),
+        camera.expand(2, 1, 3, 4),
+        torch.tensor([[20.0, -10, 30]]).expand(2, 3),
+    )
+
+
+def test_bf16_moves_joints_of_a_volume_by_less_than_a_millimetre() -> None:
+    model, inputs = _volume()
     with torch.inference_mode():
         expected, found = model(*inputs), BF16.applied(model)(*inputs)
     assert all(each.dtype == torch.float32 for each in found)
@@ -311,4 +319,20 @@ def test_a_gpu_gives_the_cpu_s_poses_however_it_is_executed(
         for _ in range(4):  # the first as it is, then captured or compiled
             found = ready(*trees.tree_map(torch.Tensor.cuda, inputs)).cpu()
             assert (found - expected).norm() <= most * expected.norm()
+    assert flags() == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("execution", [Execution(cuda_graphs=True), Execution("bf16", cuda_graphs=True)], ids=str)
+def test_a_gpu_gives_the_cpu_s_joints_of_a_volume_in_graphs(execution: Execution) -> None:
+    model, inputs = _volume()
+    before = flags()
+    with torch.inference_mode():
+        expected = model(*inputs).joints_3d
+        ready = execution.applied(model.cuda())
+        for _ in range(4):  # the first as it is, then captured
+            found = ready(*(each.cuda() for each in inputs)).joints_3d
+            assert found.dtype == torch.float32
+            assert (found.cpu() - expected).norm(dim=-1).max() < (1.0 if execution.precision == "bf16" else 0.1)
     assert flags() == before
