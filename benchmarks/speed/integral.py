@@ -3,8 +3,8 @@
     python benchmarks/speed/integral.py [--images N] [--repeat N]
 
 Straightforward, in our own words: a sample at a time, cv2 reads the image and reverses it, finds the map by three
-points, warps, and numpy scales, clips and normalises each colour in turn; the soft-argmax spreads the softmax over every
-cell, sums the whole volume for each axis and weighs the sums with an index array. Ours: `Mixture.sample` in one thread
+points, warps, and numpy scales, clips and normalises each colour in turn; the soft-argmax spreads the softmax over
+every cell, sums the whole volume for each axis and weighs the sums with an index array. Ours: `Mixture.sample` in one thread
 and in as many as training has, and `soft_argmax`. The places must agree within 1e-6, the patches but for one grey level
 in at most 0.5 % of the values: cv2 rounds a map to 1/32 px, and two roundings of one map may fall to either side. CPU
 seconds in turns, wall seconds for what runs in threads. Images are noise, 1000 x 1000, as smooth as photographs are.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -76,7 +76,7 @@ def materialised(volumes: torch.Tensor) -> torch.Tensor:
     return torch.stack(places, dim=2)
 
 
-def least(works: dict[str, Callable[[], object]], repeat: int, clock: Callable[[], float]) -> dict[str, float]:
+def least(works: Mapping[str, Callable[[], object]], repeat: int, clock: Callable[[], float]) -> dict[str, float]:
     """Seconds of each, the least of `repeat` turns."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeat):
