@@ -4,8 +4,8 @@
 
 Straightforward, in our own words: a sample at a time, cv2 reads the image and reverses it, finds the map by three
 points, warps, and numpy scales, clips and normalises each colour in turn; the soft-argmax spreads the softmax over
-every cell, sums the whole volume for each axis and weighs the sums with an index array. Ours: `Mixture.sample` in one thread
-and in as many as training has, and `soft_argmax`. The places must agree within 1e-6, the patches but for one grey level
+every cell, sums the whole volume for each axis and weighs the sums with an index array. Ours: `Mixture.sample` in one
+thread and in as many as training has, and `soft_argmax`. Places agree within 1e-6, patches but for one grey level
 in at most 0.5 % of the values: cv2 rounds a map to 1/32 px, and two roundings of one map may fall to either side. CPU
 seconds in turns, wall seconds for what runs in threads. Images are noise, 1000 x 1000, as smooth as photographs are.
 Evidence goes to benchmarks/results/integral.json.
