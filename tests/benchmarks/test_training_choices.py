@@ -75,7 +75,7 @@ def test_an_option_goes_before_the_file(synthetic_data: Path, tmp_path: Path) ->
         ('model = "semgcn"\n[recipe]\nlr = "small"\n', "lr is 'small'; expected a value of type float"),
         ('model = "semgcn"\n[recipe]\nbatch_size = 1\n', "batch_size is 1; it must be 2 or more"),
         ('model = "semgcn"\n[recipe]\nprecision = "fp8"\n', "precision is 'fp8'; it must be fp32 or bf16"),
-        ('model = "semgcn"\nwidth = 3\n', "unknown width; there are model, detections, options, recipe"),
+        ('model = "semgcn"\nwidth = 3\n', "unknown width; there are model, detections, pelvis, options, recipe"),
         ("model = 3\n", "model is 3; expected a word"),
         ("model = \n", "cannot be read as TOML"),
         ('model = "semgcn"\n[options]\nwidth = 3\n', "model semgcn has no option width; it has joints, hid_dim"),
