@@ -121,7 +121,7 @@ def cut_patch(image: np.ndarray, box: np.ndarray, patch: Patch, augmentation: Au
     """
     boxes = box[None]
     if augmentation.mirrored:
-        image, boxes = np.ascontiguousarray(image[:, ::-1]), mirrored_boxes(boxes, image.shape[1])
+        image, boxes = cv2.flip(image, 1), mirrored_boxes(boxes, image.shape[1])
     maps = inverted(patch_to_image(boxes, patch, augmentation.scale, augmentation.rotation_deg))
     size = (patch.width, patch.height)
     return cv2.warpAffine(image, maps[0], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
@@ -129,8 +129,9 @@ def cut_patch(image: np.ndarray, box: np.ndarray, patch: Patch, augmentation: Au
 
 def normalised_patch(patch_rgb: np.ndarray, color_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> np.ndarray:
     """A patch (height, width, 3) uint8, red green blue, as a network takes it: float32 (3, height, width)."""
-    colored = np.clip(patch_rgb * np.array(color_rgb, np.float32), 0, 255)
-    return np.ascontiguousarray(((colored - MEAN_RGB) / STD_RGB).transpose(2, 0, 1))
+    planes = np.ascontiguousarray(patch_rgb.transpose(2, 0, 1))
+    factor, mean, deviation = (np.asarray(each, np.float32)[:, None, None] for each in (color_rgb, MEAN_RGB, STD_RGB))
+    return (np.clip(planes * factor, 0, 255) - mean) / deviation
 
 
 def patch_labels(
