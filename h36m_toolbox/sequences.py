@@ -15,6 +15,7 @@ from importlib.resources import files
 
 from h36m_toolbox.errors import H36MError
 
+HUMAN36M = "human3.6m"  # the data set, where another is named beside it
 TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
 TEST_SUBJECTS = ("S9", "S11")
 SUBJECTS = TRAIN_SUBJECTS + TEST_SUBJECTS

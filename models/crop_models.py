@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.sequences import HUMAN36M
 from h36m_toolbox.skeletons import H36M_17, Skeleton
 
 # Options that such a model has beside those of its network.
@@ -28,7 +29,7 @@ class FromCrops:
     protocol: str = "ca-poseformer"
     input_joints: Skeleton = H36M_17
     output_joints: Skeleton = H36M_17
-    dataset: str = "human3.6m"  # that it sees, in 2D poses, crops and joints
+    dataset: str = HUMAN36M  # that it sees, in 2D poses, crops and joints
     mm_per_unit: float = 1000.0  # of its poses
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ from h36m_toolbox.models.patch_models import FromPatches
 from h36m_toolbox.models.registry import model_card
 from h36m_toolbox.models.view_models import FromViews
 from h36m_toolbox.pose_tables import KEYS, pose_column, row_keys
-from h36m_toolbox.sequences import SPLITS, TRAIN_SUBJECTS
+from h36m_toolbox.sequences import HUMAN36M, SPLITS, TRAIN_SUBJECTS
 from h36m_toolbox.skeletons import Skeleton
 from h36m_toolbox.storage.files import sha256_of
 
@@ -73,7 +73,7 @@ class BenchRequest:
 
     model: str
     data: Path
-    dataset: str = "human3.6m"  # or mpi-inf-3dhp, which `runs.mpi_inf_3dhp` runs
+    dataset: str = HUMAN36M  # or mpi-inf-3dhp, which `runs.mpi_inf_3dhp` runs
     detections: str = ""  # "" for gt, or what a model that sees crops is published on
     protocol: str = ""  # "" for that of the model's published figures, or a lifter's semgcn
     weights: Path | None = None

@@ -24,8 +24,8 @@ from h36m_toolbox.models.registry import model_card
 from h36m_toolbox.pose_datasets.challenge import (
     challenge_images,
     fitted_similarity,
+    posed_images,
     posed_people,
-    read_challenge_poses,
     read_keypoints,
     scaled_to_bones,
     seen_people,
@@ -84,10 +84,11 @@ def run_challenge(
             f"model {request.model} with options {request.options}: the challenge needs depths in pixels; use "
             "integral or integral-direct with depth_in=image"
         )
-    images = challenge_images(request.data, part)
-    poses = None if part == "Test" else read_challenge_poses(request.data, part)
-    if poses is not None and len(poses) != len(images):
-        raise H36MError(f"{request.data / part}: {len(images)} images and {len(poses)} poses; unpack the archive again")
+    poses: np.ndarray | None = None
+    if part == "Test":
+        images = challenge_images(request.data, part)
+    else:
+        images, poses = posed_images(request.data, part)
     people, boxes = _people(images, poses, keypoints, contract)
     found = scaled_to_bones(_predicted(request, contract, people))
     if not np.isfinite(found).all():

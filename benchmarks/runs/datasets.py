@@ -13,11 +13,11 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.labels import labels_path
 from h36m_toolbox.mpi_inf_3dhp.labels import labels_path as test_labels_path
 from h36m_toolbox.mpi_inf_3dhp.sequences import FAMILY
+from h36m_toolbox.sequences import HUMAN36M
 
 if TYPE_CHECKING:
     from h36m_toolbox.models.processes import Processes
 
-HUMAN36M = "human3.6m"
 DATASETS = (HUMAN36M, FAMILY)
 
 

@@ -17,10 +17,9 @@ from h36m_toolbox.labels import label_sequences
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.patch_models import FromPatches
 from h36m_toolbox.pose_datasets.challenge import (
-    challenge_images,
     fitted_similarity,
+    posed_images,
     posed_people,
-    read_challenge_poses,
     read_keypoints,
     scaled_to_bones,
 )
@@ -169,9 +168,7 @@ def challenge_people(root: Path, part: str, keypoints: Path | None, contract: Fr
         raise H36MError("the challenge has no cameras, so depths are pixels; leave depth_in=mm out")
     if keypoints is None:
         raise H36MError(f"{root}: 2D joints of {part} place its poses in the images; give --keypoints FILE")
-    images, poses = challenge_images(root, part), read_challenge_poses(root, part)
-    if len(images) != len(poses):
-        raise H36MError(f"{root / part}: {len(images)} images and {len(poses)} poses; unpack the archive again")
+    images, poses = posed_images(root, part)
     similarity = fitted_similarity(poses, read_keypoints(keypoints, len(images)))
     return posed_people(images, poses, similarity, contract.patch.aspect), poses
 

@@ -16,6 +16,7 @@ from h36m_toolbox.frames.stores import WHOLE_FRAMES
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.crop_models import FromCrops
 from h36m_toolbox.models.poseformer_recipes import changed_recipe
+from h36m_toolbox.sequences import HUMAN36M
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +43,7 @@ def train_on_crops(
     from h36m_toolbox.models.devices import device_named
     from h36m_toolbox.models.poseformer_training import train
 
-    contract.check_dataset("human3.6m")
+    contract.check_dataset(HUMAN36M)
     recipe, device = changed_recipe(contract.backbone, request.changes), device_named(request.device)
     rows = _rows(request, contract, request.trained_on)
     with torch.random.fork_rng(devices=[]):

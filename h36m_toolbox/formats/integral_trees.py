@@ -51,13 +51,13 @@ def import_meta_tree(
             "--meta out and use these"
         )
     note.unlink(missing_ok=True)
-    rows = {split: _write_split(views, data, split, facts, progress) for split, views in found.items()}
+    frames = {split: _write_split(views, data, split, facts, progress) for split, views in found.items()}
     tables = [labels_path(data, split) for split in found]
-    lengths = {item.sequence: len(item.joints_2d) for item in detected_sequences(tables, "joints_2d")}
+    lengths = {view: count for counts in frames.values() for view, count in counts.items()}
     write_detections(data, GROUND_TRUTH, detected_sequences(tables, "joints_2d"), lengths)
     with written_whole(note) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
-    return rows
+    return {split: sum(counts.values()) for split, counts in frames.items()}
 
 
 def _views(tree: Path, split: str) -> dict[Sequence, Path]:
@@ -80,8 +80,9 @@ def _write_split(
     split: str,
     facts: dict[str, Any],
     progress: Callable[[Sequence], None] | None,
-) -> int:
-    rows = 0
+) -> dict[Sequence, int]:
+    """The frames of each view that were written."""
+    counts = {}
     with written_whole(labels_path(data, split)) as temporary, open_writer(temporary, LABEL_SCHEMA) as writer:
         for view, path in views.items():
             meta = read_integral_meta(path)
@@ -90,9 +91,9 @@ def _write_split(
             pixels = h36m_camera(view.subject, view.camera).project(in_camera)
             frames = np.arange(len(world))
             writer.write_table(imported_rows(view, frames, pixels, world, in_camera), row_group_size=len(frames))
-            rows += len(frames)
+            counts[view] = len(frames)
             if progress:
                 progress(view)
         about = {"table": "labels", "version": 1, "fps": FPS, SOURCE: facts}
         writer.add_key_value_metadata({"h36m": json.dumps(about)})
-    return rows
+    return counts

@@ -68,6 +68,14 @@ def read_challenge_poses(root: Path, part: str) -> np.ndarray:
     return with_shoulder_centre(poses)
 
 
+def posed_images(root: Path, part: str) -> tuple[tuple[Path, ...], np.ndarray]:
+    """The images of Train or Val and their poses (n, 18, 3), mm; H36MError also where there are not as many of both."""
+    images, poses = challenge_images(root, part), read_challenge_poses(root, part)
+    if len(images) != len(poses):
+        raise H36MError(f"{root / part}: {len(images)} images and {len(poses)} poses; unpack the archive again")
+    return images, poses
+
+
 def read_keypoints(path: Path, people: int) -> Keypoints:
     """The official `*_img_res.pkl`: a list of {kpts (18, 3), vis (18, 1 or more)}; read without running anything.
 
