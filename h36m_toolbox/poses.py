@@ -13,8 +13,6 @@ import numpy as np
 
 from h36m_toolbox.cameras import Camera, h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.raw.cdf import pose_cdf_frames, read_pose_cdf
-from h36m_toolbox.raw.world_h5 import read_world_h5, world_h5_frames
 from h36m_toolbox.sequences import Sequence
 
 SOURCES = ("world", "camera", "universal", "image")
@@ -123,9 +121,21 @@ def read_pose_file(path: Path, dims: int) -> np.ndarray:
 
     Raises H36MError for a damaged file.
     """
-    return read_world_h5(path) if path.suffix == ".h5" else read_pose_cdf(path, dims)
+    if path.suffix == ".h5":
+        from h36m_toolbox.raw.world_h5 import read_world_h5  # each library starts slowly, and few commands need both
+
+        return read_world_h5(path)
+    from h36m_toolbox.raw.cdf import read_pose_cdf
+
+    return read_pose_cdf(path, dims)
 
 
 def pose_file_frames(path: Path, dims: int) -> int:
     """How many poses a raw file holds, from its headers alone; H36MError where they say that it is damaged."""
-    return world_h5_frames(path) if path.suffix == ".h5" else pose_cdf_frames(path, dims)
+    if path.suffix == ".h5":
+        from h36m_toolbox.raw.world_h5 import world_h5_frames
+
+        return world_h5_frames(path)
+    from h36m_toolbox.raw.cdf import pose_cdf_frames
+
+    return pose_cdf_frames(path, dims)

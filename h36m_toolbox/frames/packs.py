@@ -19,13 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.frames.stores import Box
 from h36m_toolbox.sequences import FPS, Sequence
 from h36m_toolbox.storage.files import written_whole
 
 FRAMES_A_GROUP = 64
-BOXES_FILE = "boxes.parquet"  # beside loose crops, in their folder
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom, px
 _SIDES = ("left", "top", "right", "bottom")
 _WORDS = ("subject", "action", "camera")
 # Words are plain strings, which all readers take: `datasets` has no Arrow dictionaries.

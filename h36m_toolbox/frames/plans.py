@@ -11,23 +11,22 @@ import sys
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from h36m_toolbox.cameras import Camera, h36m_camera
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames.crops import box_geometry, joint_boxes, mask_boxes, person_boxes, poseformer_boxes
 from h36m_toolbox.frames.stores import FrameStore
-from h36m_toolbox.labels import labels_path
-from h36m_toolbox.pose_tables import pose_array
 from h36m_toolbox.poses import PoseFiles
 from h36m_toolbox.raw.archive import POSE_KINDS, Kind, RawArchive
-from h36m_toolbox.raw.masks import read_mask_boxes
 from h36m_toolbox.selection import kept_by_h36m_fetch
 from h36m_toolbox.sequences import SPLITS, Sequence
 from h36m_toolbox.skeletons import H36M_17, H36M_32
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ALL = "every:1"
 H36M_FETCH = "h36m-fetch"
@@ -94,18 +93,20 @@ class PlanSource:
         """Camera-frame hips (frames, 3), mm float32."""
         if self._in_raw(Kind.CAMERA):
             return self.files.read_camera()[:, 0]
-        return pose_array(self._from_labels(Kind.CAMERA), _LABEL_COLUMNS[Kind.CAMERA])[:, _ROOT]
+        return self._poses_from_labels(Kind.CAMERA)[:, _ROOT]
 
     def joints_2d(self) -> np.ndarray:
         """Pixels (frames, 17, 2), float32, with the lens' distortion."""
         if self._in_raw(Kind.IMAGE):
             return H36M_32.select(self.files.read_image(), H36M_17.joints)
-        return pose_array(self._from_labels(Kind.IMAGE), _LABEL_COLUMNS[Kind.IMAGE])
+        return self._poses_from_labels(Kind.IMAGE)
 
     def mask_boxes(self) -> np.ndarray:
         """Boxes top, left, bottom, right (frames, 4), px int32, of the masks."""
         if self.masks is None:
             raise H36MError(self.lacks(Kind.MASK))
+        from h36m_toolbox.raw.masks import read_mask_boxes  # like Arrow slow to start, and whole frames need neither
+
         return read_mask_boxes(self.masks)
 
     def lacks(self, kind: Kind) -> str:
@@ -122,7 +123,15 @@ class PlanSource:
         paths = dict(zip(POSE_KINDS, _paths(self.files), strict=True))
         return any(paths[source] is not None for source in _DERIVED_FROM.get(kind, (kind,)))
 
+    def _poses_from_labels(self, kind: Kind) -> np.ndarray:
+        from h36m_toolbox.pose_tables import pose_array
+
+        return pose_array(self._from_labels(kind), _LABEL_COLUMNS[kind])
+
     def _from_labels(self, kind: Kind) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         if not self.labels.is_file():
             raise H36MError(self.lacks(kind))
         sequence = self.files.sequence
@@ -144,8 +153,13 @@ def _paths(files: PoseFiles) -> tuple[Path | None, ...]:
 def plan_sources(
     archive: RawArchive, data: Path, views: Iterable[Sequence], select: str, store: FrameStore
 ) -> dict[Sequence, PlanSource]:
-    """Where to read what a selection and a store need, for each view; H36MError where no view has it."""
+    """Where to read what a selection and a store need, for each view; {} where they need nothing.
+
+    Raises H36MError where no view has it.
+    """
     kinds = needed_kinds(select, store)
+    if not kinds:
+        return {}
     sources = {view: _source(archive, data, view) for view in views}
     for kind in kinds:
         lacking = [source for source in sources.values() if not source.has(kind)]
@@ -155,6 +169,8 @@ def plan_sources(
 
 
 def _source(archive: RawArchive, data: Path, view: Sequence) -> PlanSource:
+    from h36m_toolbox.labels import labels_path
+
     files = PoseFiles(view, *(archive.path(view, kind) if archive.has(view, kind) else None for kind in POSE_KINDS))
     masks = archive.path(view, Kind.MASK) if archive.has(view, Kind.MASK) else None
     split = next(split for split, subjects in SPLITS.items() if view.subject in subjects)

@@ -8,14 +8,21 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from h36m_toolbox.cameras import Camera, h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames.packs import BOXES_FILE, PackedImages, read_boxes
 from h36m_toolbox.frames.partial_jpeg import decoded_rgb
 from h36m_toolbox.sequences import Sequence
+
+if TYPE_CHECKING:  # Arrow starts slowly, and loose frames do without it
+    from h36m_toolbox.frames.packs import PackedImages
+
+BOXES_FILE = "boxes.parquet"  # beside loose crops, in their folder
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, px
 
 LAYOUTS = ("toolbox", "h36m-fetch")
 _ROOTS = {"toolbox": "images", "h36m-fetch": "imageSequence"}
@@ -125,10 +132,12 @@ class Frames:
             ) from error
 
     @cached_property
-    def boxes(self) -> dict[int, tuple[float, float, float, float]]:
+    def boxes(self) -> dict[int, Box]:
         """Left, top, right, bottom of each crop in its whole frame, px, by frame; H36MError for whole frames."""
         if not self.store.crop:
             raise H36MError(f"{self.store.name}: whole frames have no boxes; ask for the frames of a crop")
+        from h36m_toolbox.frames.packs import read_boxes
+
         folder = self.store.folder(self.data, self.sequence)
         return read_boxes(self.pack.path if self.pack is not None else folder / BOXES_FILE)
 
@@ -142,7 +151,7 @@ class Frames:
         return cropped_camera(camera, self.boxes[frame], self.store.crop_size)
 
 
-def cropped_camera(camera: Camera, box: tuple[float, float, float, float], size: tuple[int, int]) -> Camera:
+def cropped_camera(camera: Camera, box: Box, size: tuple[int, int]) -> Camera:
     """The camera of the image that shows a box (left, top, right, bottom px) in `size` (width, height) px."""
     left, top, right, bottom = box
     cut = camera.cropped(left, top, *size)
@@ -157,6 +166,8 @@ def open_frames(data: Path, sequence: Sequence, store: FrameStore = WHOLE_FRAMES
     """
     shard = store.shard(data, sequence)
     if shard.is_file():
+        from h36m_toolbox.frames.packs import PackedImages
+
         pack = PackedImages.open(shard)
         return Frames(data, sequence, store, pack.frames, pack)
     frames = _loose_frames(data, sequence, store)
@@ -168,7 +179,11 @@ def open_frames(data: Path, sequence: Sequence, store: FrameStore = WHOLE_FRAMES
 def stored_frames(data: Path, sequence: Sequence, store: FrameStore = WHOLE_FRAMES) -> tuple[int, ...]:
     """Frame numbers (from 0, ascending) of a sequence that DATA holds, loose or packed; none: ()."""
     shard = store.shard(data, sequence)
-    return PackedImages.open(shard).frames if shard.is_file() else _loose_frames(data, sequence, store)
+    if not shard.is_file():
+        return _loose_frames(data, sequence, store)
+    from h36m_toolbox.frames.packs import PackedImages
+
+    return PackedImages.open(shard).frames
 
 
 def making(data: Path, store: FrameStore) -> str:

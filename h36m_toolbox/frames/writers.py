@@ -11,14 +11,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import simplejpeg
 
 from h36m_toolbox.cameras import Camera, h36m_camera
 from h36m_toolbox.frames.crops import cropped_image
-from h36m_toolbox.frames.packs import BOXES_FILE, Box, PackedImage, pack_written_whole, write_boxes
-from h36m_toolbox.frames.stores import FrameStore
+from h36m_toolbox.frames.stores import BOXES_FILE, Box, FrameStore
 from h36m_toolbox.frames.undistortion import UndistortMap, undistort_map, undistorted
 from h36m_toolbox.frames.videos import Planes, bgr_image, encoded, full_range_planes
 from h36m_toolbox.sequences import Sequence
@@ -80,6 +77,8 @@ def frames_written_whole(
     folder, shard = store.folder(data, sequence), store.shard(data, sequence)
     about: dict[str, str | int] = {"store": store.name, "quality": quality, "subsampling": "4:2:0"}
     if packed:
+        from h36m_toolbox.frames.packs import PackedImage, pack_written_whole
+
         with pack_written_whole(shard, sequence, about, boxes is not None) as writer:
 
             def add_row(frame: int, jpeg: bytes) -> None:
@@ -98,6 +97,8 @@ def frames_written_whole(
 
         yield add_file
         if boxes is not None:
+            from h36m_toolbox.frames.packs import write_boxes
+
             write_boxes(temporary / BOXES_FILE, sequence, {n: box_of(boxes, n) for n in written}, about)
     shard.unlink(missing_ok=True)
 
@@ -119,6 +120,9 @@ class StoredSize:
 def stored_size(data: Path, sequence: Sequence, store: FrameStore, packed: bool) -> StoredSize | None:
     """What is on disk in one of the two forms; None where it is not there, is no shard, or its boxes are missing."""
     if packed:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         shard = store.shard(data, sequence)
         try:
             return StoredSize(pq.read_metadata(shard).num_rows, shard.stat().st_size)
