@@ -17,15 +17,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.benchmarks.speed.films import FILMS, FilmPlan, film_path, make_films
 from h36m_toolbox.benchmarks.speed.processes import bare_decoding, cost, h36m
-from h36m_toolbox.frames.videos import decoded_frames, full_range_planes
+from h36m_toolbox.frames.extraction import JPEG_QUALITY
+from h36m_toolbox.frames.videos import decoded_frames, encoded, full_range_planes
 from h36m_toolbox.sequences import Sequence
 
 _SAMPLE_EVERY = 25  # frames of which the PSNR is taken
@@ -53,6 +57,30 @@ def mean_psnr(raw: Path, images: dict[Sequence, dict[int, Path]]) -> dict[str, f
     # luma has four samples for one of each chroma plane
     total = (4 * 10 ** (-means["luma"] / 10) + 10 ** (-means["blue"] / 10) + 10 ** (-means["red"] / 10)) / 6
     return {name: round(value, 2) for name, value in {"all": -10 * math.log10(total), **means}.items()}
+
+
+def parts_ms(video: Path) -> dict[str, float]:
+    """Mean CPU ms a frame of each step from a video to its JPEG files."""
+    cv2.setNumThreads(1)
+    names = ("decode", "full range", "encode", "write")
+    seconds = dict.fromkeys(names, 0.0)
+    frames: Iterator[av.VideoFrame] = decoded_frames(video)
+    planes, count = None, 0
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        for frame in frames:
+            times = [start, time.process_time()]
+            planes = full_range_planes(frame, planes)
+            times.append(time.process_time())
+            jpeg = encoded(planes, JPEG_QUALITY)
+            times.append(time.process_time())
+            Path(folder, f"{count:06d}.jpg").write_bytes(jpeg)
+            times.append(time.process_time())
+            for name, begin, end in zip(names, times, times[1:], strict=False):
+                seconds[name] += end - begin
+            count += 1
+            start = time.process_time()
+    return {name: round(1000 * total / count, 3) for name, total in seconds.items()}
 
 
 def main() -> None:
@@ -91,6 +119,7 @@ def main() -> None:
             name: sum(path.stat().st_size for paths in by_view.values() for path in paths.values())
             for name, by_view in images.items()
         }
+    parts = parts_ms(film_path(raw, plan.views[0]))
     of_ffmpeg = [mine / other for mine, other in zip(seconds["h36m"], seconds["ffmpeg"], strict=True)]
     of_decoding = [mine / other for mine, other in zip(seconds["h36m"], seconds["decoding"], strict=True)]
     evidence = {
@@ -98,6 +127,7 @@ def main() -> None:
         "of_ffmpeg_median": round(statistics.median(of_ffmpeg), 3),
         "of_decoding_median": round(statistics.median(of_decoding), 3),
         "cpu_seconds": seconds,
+        "parts_ms": parts,
         "films": about,
         "psnr_db": psnr,
         "bytes_per_frame": {name: round(total / (len(few) * plan.frames)) for name, total in size.items()},
@@ -106,6 +136,8 @@ def main() -> None:
     keep_evidence("extract_frames", evidence, ("av", "simplejpeg", "opencv-python-headless"))
     print(f"h36m extract: {evidence['of_ffmpeg_median']} of ffmpeg's CPU time (goal 0.4 at most)")
     print(f"h36m extract: {evidence['of_decoding_median']} times bare decoding (goal 3.5 at most)")
+    frames = len(plan.views) * plan.frames
+    print(f"ms a frame: {parts}; ffmpeg {1000 * statistics.median(seconds['ffmpeg']) / frames:.2f}")
     print(f"PSNR, dB: {psnr}; bytes a frame: {evidence['bytes_per_frame']}; films: {about}")
 
 
