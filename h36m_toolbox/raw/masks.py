@@ -20,6 +20,8 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.raw.hdf5_chunks import ChunkedMatrix, ChunkReader, Chunks
 
 _ADLER = 65521  # Adler-32's modulus, RFC 1950; a prime
+_BLOCK = 1 << 15  # bytes to inflate at a time on the way to the first row
+_ZLIB_HEADER = 2  # bytes
 _SMALL = 1 << 14  # bytes of a chunk that is inflated sooner than its checksum is solved
 _MOST_KNOWN = 10_000  # chunks of different content to remember; about 100 bytes each where they are small
 _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, zlib.error)  # what h5py makes of a damaged file
@@ -181,16 +183,23 @@ def _zeros_checksum(size: int) -> int:
 
 
 def _first_row(stream: bytes, row_bytes: int) -> tuple[int, bytes]:
-    """Number and content of the first row that is not all zeros; no more than that is inflated."""
-    inflater = zlib.decompressobj()
-    inflated = inflater.decompress(stream, row_bytes)
-    zeros, number = bytes(row_bytes), 0
-    while len(inflated) == row_bytes and inflated == zeros:
-        inflated = inflater.decompress(inflater.unconsumed_tail, row_bytes)
-        number += 1
-    if len(inflated) != row_bytes:
+    """Number and content of the first row that is not all zeros; hardly more than that is inflated.
+
+    Without zlib's own checksum, which needs as long again: the caller solves the stream's.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    zeros, before = bytes(_BLOCK), 0
+    inflated = inflater.decompress(stream[_ZLIB_HEADER:], _BLOCK)
+    while inflated == zeros:
+        before += _BLOCK
+        inflated = inflater.decompress(inflater.unconsumed_tail, _BLOCK)
+    number = (before + int((np.frombuffer(inflated, np.uint8) != 0).argmax())) // row_bytes
+    begin = number * row_bytes - before  # negative where the row begins in a block of zeros
+    rest = inflater.decompress(inflater.unconsumed_tail, max(1, begin + row_bytes - len(inflated)))
+    row = bytes(max(0, -begin)) + (inflated + rest)[max(0, begin) : begin + row_bytes]
+    if len(row) != row_bytes or not any(row):
         raise zlib.error("a compressed mask ends too early")
-    return number, inflated
+    return number, row
 
 
 def _run_of(row: bytes, total: int, checksum: int) -> range | None:
