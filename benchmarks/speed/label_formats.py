@@ -205,7 +205,7 @@ def main() -> None:
             print(f"    of {values['views']:,} views; linearly, of the whole set: {values['whole_set']}")
     total = judged(results)
     print(
-        f"all label formats of the whole set: {total['wall_s']:.0f} s in all (goal {GOAL_S}), {total['cpu_s']:.0f} CPU s, "
+        f"all label formats, whole set: {total['wall_s']:.0f} s in all (goal {GOAL_S}), {total['cpu_s']:.0f} CPU s, "
         f"{total['peak_mb']} MB of memory at most (goal {GOAL_MB}); {total['written_mb']} MB on disk, of these"
         f" {total['pickles_mb']} pickles; the largest other {total['largest_other_mb']}"
     )
