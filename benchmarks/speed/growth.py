@@ -157,7 +157,7 @@ def main() -> None:
     for name, values in growth.items():
         print(f"{name}: CPU seconds grow as poses^{values['exponent']}, memory by {values['memory_ratio']} times")
     evidence: dict[str, Any] = {
-        "claim": "time and memory over 1/8, 1/4, 1/2 and the whole; efficiency of two processes and of two Dask workers",
+        "claim": "time and memory over 1/8, 1/4, 1/2 and all; efficiency of two processes and of two Dask workers",
         "poses": poses,
         "growth": growth,
         "efficiency": {name: efficiency_of(values) for name, values in comparison.items()},
