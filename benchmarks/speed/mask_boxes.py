@@ -31,7 +31,8 @@ _GOAL = 5
 def write_masks(path: Path, count: int, dtype: type, chunks: tuple[int, int]) -> None:
     """A mask file with `count` rectangles that walk and change size, the same for every class and layout."""
     rng = np.random.default_rng(0)
-    corners = np.array([300, 620, 180, 870]) + np.cumsum(rng.integers(-3, 4, (count, 4)), axis=0)
+    walk = np.cumsum(rng.integers(-3, 4, (count, 4)), axis=0) % 200
+    corners = np.array([300, 620, 180, 870]) + np.minimum(walk, 200 - walk)  # turns at the ends of 100 px
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w", userblock_size=512) as file:
         references = np.empty((count, 1), h5py.ref_dtype)

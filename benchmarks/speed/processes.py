@@ -24,17 +24,17 @@ class Cost:
 
 
 def cost(command: list[str]) -> Cost:
-    """Run a command to its end without its output; one that fails ends the measurement.
+    """Run a command to its end, its words unheard; one that fails ends the measurement.
 
     Linux counts the caller's own peak memory among its children's: whoever measures stays small (`apart`).
     """
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    words = process.stderr.read()  # a full pipe would hold the process up
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    words = process.stdout.read()  # a full pipe would hold the process up
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    process.stderr.close()
+    process.stdout.close()
     if status:
         sys.exit(f"{' '.join(command)} failed: {words.decode()[-2000:]}")
     seconds = usage.ru_utime + usage.ru_stime
