@@ -138,11 +138,11 @@ def _box_of_chunks(content: mmap.mmap, matrix: ChunkedMatrix, chunks: Chunks, kn
 
 def _box_in_chunk(stream: bytes, matrix: ChunkedMatrix, rows: dict[int, bytes], column: int) -> _Box | None:
     """The rectangle in one chunk that begins at `column`, from its own corner; None where it does not tell."""
+    if matrix.chunk_bytes <= _SMALL:
+        return _box_of_bytes(zlib.decompress(stream), matrix)
     checksum = int.from_bytes(stream[-4:], "big")
     if checksum == _zeros_checksum(matrix.chunk_bytes):
         return _NOTHING
-    if matrix.chunk_bytes <= _SMALL:
-        return _box_of_bytes(zlib.decompress(stream), matrix)
     height, row_bytes = matrix.chunk[0], matrix.chunk[1] * matrix.dtype.itemsize
     run = _run_of(rows[column], height, checksum) if column in rows else None
     if run is None:
@@ -158,6 +158,8 @@ def _box_in_chunk(stream: bytes, matrix: ChunkedMatrix, rows: dict[int, bytes], 
 
 def _box_of_bytes(pixels: bytes, matrix: ChunkedMatrix) -> _Box | None:
     """The rectangle in a chunk's bytes: what MATLAB's logical or 255 fill is found sooner in them than in arrays."""
+    if pixels == bytes(matrix.chunk_bytes):
+        return _NOTHING
     (height, width), inside = matrix.chunk, b"\x01" if b"\x01" in pixels else b"\xff"
     if matrix.dtype.itemsize == 1 and inside in pixels:
         left, top = divmod(pixels.index(inside), width)
