@@ -50,6 +50,11 @@ class ChunkedMatrix:
         """Bytes of an inflated chunk."""
         return self.chunk[0] * self.chunk[1] * self.dtype.itemsize
 
+    @property
+    def count(self) -> int:
+        """How many chunks it takes."""
+        return -(-self.shape[0] // self.chunk[0]) * -(-self.shape[1] // self.chunk[1])
+
     @cached_property
     def corners(self) -> list[tuple[int, int]]:
         """First row and column of every chunk that it takes, in order."""
@@ -80,22 +85,22 @@ class ChunkReader:
         self.content.close()
 
     def chunks(self, reference: h5py.Reference, address: int) -> tuple[ChunkedMatrix, Chunks] | None:
-        """What the matrix that lies at `address` is, and its chunks; None where it is no matrix in deflated chunks.
+        """What the matrix that lies at `address` is, and its chunks; None where it is no matrix wholly in deflated chunks.
 
         Raises ValueError for what is no numeric matrix, and what h5py raises where the file is damaged.
         """
         header, tree = self._header(self.base + address)
         kind = self.kinds.get(header)
         if kind is not None:
-            found = self._leaves(tree, len(kind.corners))
+            found = self._leaves(tree, kind.count)
             if found is not None:
                 return kind, found
         matrix = h5py.h5r.dereference(reference, self.file.id)
         asked = _deflated_matrix(matrix)
         chunks = self._asked_chunks(matrix) if asked else None
-        if asked is None or chunks is None:
+        if asked is None or chunks is None or len(chunks.places) != asked.count:
             return None
-        agreed = bool(header) and self._leaves(tree, len(asked.corners)) == chunks
+        agreed = bool(header) and self._leaves(tree, asked.count) == chunks
         self.kinds.setdefault(header, asked if agreed else None)
         return asked, chunks
 
