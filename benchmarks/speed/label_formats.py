@@ -73,7 +73,7 @@ def full_size(folder: Path, frames: list[str], jobs: list[str]) -> dict[str, Mea
 
 
 def with_masks(folder: Path, frames: list[str], jobs: list[str]) -> dict[str, Measured]:
-    """Multi-view labels of 16 views, and the official order on two of the mask files."""
+    """Multi-view labels of 16 views, and the official order on one of the mask files."""
     raw, data = folder / "masked", folder / "masked_data"
     subjects, actions = (",".join(names) for names in _MASKED)
     cost(h36m("synth", raw, "--size", "full", "--subjects", subjects, "--actions", actions, *frames, *jobs))

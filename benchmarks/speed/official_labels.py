@@ -173,10 +173,10 @@ def h36m_fetch(raw: Path, data: Path) -> int:
 
 
 def multiview(raw: Path, data: Path) -> int:
-    """Every mask whole, every box squared by itself, selected or not; the views of one recording stand for all."""
+    """Every mask whole, every box squared by itself, selected or not; one view stands for all."""
     boxes = []
     folder = raw / "S1" / "MySegmentsMat" / "ground_truth_bb"
-    for path in sorted(folder.glob("*.mat"))[:2]:
+    for path in sorted(folder.glob("*.mat"))[:1]:
         for top, left, bottom, right in official_order(path):
             height, width = bottom - top, right - left
             if height < width:

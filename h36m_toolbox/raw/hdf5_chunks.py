@@ -85,7 +85,7 @@ class ChunkReader:
         self.content.close()
 
     def chunks(self, reference: h5py.Reference, address: int) -> tuple[ChunkedMatrix, Chunks] | None:
-        """What the matrix that lies at `address` is, and its chunks; None where it is no matrix wholly in deflated chunks.
+        """What the matrix that lies at `address` is, and its chunks; None where it is not wholly in deflated chunks.
 
         Raises ValueError for what is no numeric matrix, and what h5py raises where the file is damaged.
         """
