@@ -50,6 +50,7 @@ def measured(arguments: list[str], written: Path, views: int | None = None) -> M
     """Run `h36m` with these arguments: wall and CPU seconds, peak MB of a process, MB of what it wrote."""
     print("h36m", *arguments, flush=True)
     spent = asdict(cost(h36m(*arguments)))
+    print(f"    {spent}", flush=True)
     size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file() and not path.is_symlink())
     return {**spent, "written_mb": round(size / 1e6), **({"views": views} if views else {})}
 
@@ -158,11 +159,12 @@ def judged(results: dict[str, Measured]) -> dict[str, Any]:
 
 def completed(results: dict[str, Measured], orders: dict[str, Measured]) -> None:
     """Rates, what a part makes of the whole set, and the ratio to the official order, written into the results."""
-    whole = sum(view.recording.pose_frames for view in sequences())
+    poses = sum(view.recording.pose_frames for view in sequences())
+    masks = sum(view.video_frames for view in sequences())
     for name, values in results.items():
         values["cpu_s_per_1000_views"] = round(1000 * values["cpu_s"] / values["views"], 3)
         if name in ("labels multiview", "labels mmpose --images decode", "labels mmpose --images link"):
-            share = whole / values["views"]
+            share = (masks if name == "labels multiview" else poses) / values["views"]
             values["whole_set"] = {
                 key: round(values[key] * share, 1) for key in ("wall_s", "cpu_s", "written_mb") if key in values
             }
