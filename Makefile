@@ -31,7 +31,7 @@ bench: .venv/installed
 		$(BIN)/python benchmarks/speed/$$script.py || exit 1; \
 	done
 
-# Labels at full size: 15 GB in the temporary folder, and about half an hour.
+# Labels at full size: 15 GB in the temporary folder, and about 20 minutes on two free cores.
 bench-disk: .venv/installed
 	for script in growth label_formats; do $(BIN)/python benchmarks/speed/$$script.py || exit 1; done
 

@@ -8,11 +8,8 @@ The bytes of every chunk are looked at, in the file itself, but most are alike, 
 
 from __future__ import annotations
 
-import io
 import mmap
 import zlib
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +17,11 @@ import h5py
 import numpy as np
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.raw.hdf5_chunks import ChunkedMatrix, ChunkReader, Chunks
 
-_ADLER = 65521  # Adler-32's modulus, RFC 1950
+_ADLER = 65521  # Adler-32's modulus, RFC 1950; a prime
+_BLOCK = 1 << 15  # bytes to inflate at a time on the way to the first row
+_ZLIB_HEADER = 2  # bytes
 _SMALL = 1 << 14  # bytes of a chunk that is inflated sooner than its checksum is solved
 _MOST_KNOWN = 10_000  # chunks of different content to remember; about 100 bytes each where they are small
 _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, zlib.error)  # what h5py makes of a damaged file
@@ -41,6 +41,7 @@ class _Box(NamedTuple):
 
 
 _NOTHING = _Box(0, 0, 0, 0)  # in a chunk of zeros
+_Known = dict[ChunkedMatrix, dict[bytes, _Box]]  # what chunks have told so far
 
 
 def read_mask_boxes(path: Path) -> np.ndarray:
@@ -50,10 +51,11 @@ def read_mask_boxes(path: Path) -> np.ndarray:
     damaged, and for a mask that is not one filled rectangle at least 2 px wide and high.
     """
     boxes = []
+    known: _Known = {}
     try:
-        with h5py.File(path, "r") as file, _Stored.of(path, file) as stored:
-            for number, reference in enumerate(_references(file)):
-                boxes.append(_checked(_mask_box(h5py.h5r.dereference(reference, file.id), stored), number))
+        with h5py.File(path, "r") as file, ChunkReader.of(path, file) as reader:
+            for number, (reference, address) in enumerate(_references(file)):
+                boxes.append(_checked(_mask_box(reader, reference, address, known), number))
     except _DAMAGE as error:
         raise H36MError(
             f"{path}: damaged or no mask file ({error}); expected MATLAB 7.3 with a cell array Masks, unpack "
@@ -64,11 +66,14 @@ def read_mask_boxes(path: Path) -> np.ndarray:
     return np.array([(box.top, box.left, box.bottom, box.right) for box in boxes], np.int32).reshape(-1, 4)
 
 
-def _references(file: h5py.File) -> np.ndarray:
+def _references(file: h5py.File) -> list[tuple[h5py.Reference, int]]:
+    """The references to the masks, and their addresses, which are what a reference is on disk."""
     masks = file.get("Masks")
     if not isinstance(masks, h5py.Dataset) or masks.dtype != h5py.ref_dtype:
         raise ValueError(f"it holds {', '.join(file) or 'nothing'} and no cell array Masks")
-    return masks[()].ravel()
+    addresses = np.zeros(masks.shape, np.uint64)
+    masks.id.read(h5py.h5s.ALL, h5py.h5s.ALL, addresses, h5py.h5t.STD_REF_OBJ)
+    return list(zip(masks[()].ravel(), addresses.ravel().tolist(), strict=True))
 
 
 def _checked(box: _Box | None, number: int) -> _Box:
@@ -79,53 +84,17 @@ def _checked(box: _Box | None, number: int) -> _Box:
     return box
 
 
-@dataclass(frozen=True, eq=False)
-class _Stored:
-    """A mask file's own bytes, and what chunks in it have told so far."""
-
-    content: mmap.mmap
-    start: int  # where in the file HDF5's addresses begin
-    known: dict[tuple[tuple[int, int], np.dtype], dict[bytes, _Box]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, path: Path, file: h5py.File) -> _Stored:
-        with path.open("rb") as opened:
-            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        return cls(content, 0 if _addresses_count_the_user_block() else file.userblock_size)
-
-    def __enter__(self) -> _Stored:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self.content.close()
-
-
-@cache
-def _addresses_count_the_user_block() -> bool:
-    """Whether this HDF5 gives addresses of chunks from the file's start; older ones count from the user block's end."""
-    image, mark = io.BytesIO(), np.arange(1, 65, dtype=np.uint8)
-    with h5py.File(image, "w", userblock_size=512) as file:
-        (chunk,) = _chunks(file.create_dataset("mark", data=mark[None], chunks=(1, 64)).id)
-    return image.getvalue().find(mark.tobytes()) == chunk.byte_offset
-
-
-def _chunks(mask: h5py.h5d.DatasetID) -> list[h5py.h5d.StoreInfo]:
-    found: list[h5py.h5d.StoreInfo] = []
-    mask.chunk_iter(found.append)
-    return found
-
-
-def _mask_box(mask: h5py.h5d.DatasetID, stored: _Stored) -> _Box | None:
+def _mask_box(reader: ChunkReader, reference: h5py.Reference, address: int, known: _Known) -> _Box | None:
     """The rectangle of one stored mask; None where it is something else."""
-    if not isinstance(mask, h5py.h5d.DatasetID) or len(mask.shape) != 2 or mask.dtype.kind not in "buif":
-        raise ValueError("a mask is no numeric matrix")
-    plan = mask.get_create_plist()
-    if plan.get_layout() == h5py.h5d.CHUNKED:
-        deflated = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())] == [h5py.h5z.FILTER_DEFLATE]
-        box = _box_of_chunks(mask, plan.get_chunk(), stored) if deflated else None
-        if box is not None:
-            return box
-    return _box_of_pixels(h5py.Dataset(mask)[()])
+    found = reader.chunks(reference, address)
+    box = None
+    if found is not None:
+        matrix, chunks = found
+        told = known.setdefault(matrix, {})
+        if len(told) > _MOST_KNOWN:
+            told.clear()
+        box = _box_of_chunks(reader.content, matrix, chunks, told)
+    return box or _box_of_pixels(reader.file[reference][()])
 
 
 def _box_of_pixels(stored: np.ndarray) -> _Box | None:
@@ -137,65 +106,78 @@ def _box_of_pixels(stored: np.ndarray) -> _Box | None:
     return box if 0 < box.area == filled == np.count_nonzero(inside) else None
 
 
-def _box_of_chunks(mask: h5py.h5d.DatasetID, chunk: tuple[int, int], stored: _Stored) -> _Box | None:
+def _box_of_chunks(content: mmap.mmap, matrix: ChunkedMatrix, chunks: Chunks, known: dict[bytes, _Box]) -> _Box | None:
     """The rectangle from the compressed chunks; None where they do not tell, whatever the reason."""
-    shape, dtype = mask.shape, mask.dtype
-    content, start, known = stored.content, stored.start, stored.known.setdefault((chunk, dtype), {})
-    most = 2 * chunk[0] * chunk[1] * dtype.itemsize  # deflate never doubles anything
-    chunks = _chunks(mask)
-    if len(chunks) != -(-shape[0] // chunk[0]) * -(-shape[1] // chunk[1]):
+    if chunks.corners != matrix.corners:
         return None
-    if len(known) > _MOST_KNOWN:
-        known.clear()
-    parts = []
-    rows: dict[int, bytes] = {}  # by offset: the row that a chunk further right has, most often in its first line
-    for (left, top), skipped_filters, address, size in reversed(chunks):
-        if size > most:
-            raise ValueError(f"a mask announces {size:,} compressed bytes")
-        if skipped_filters:
-            return None
-        stream = content[start + address : start + address + size]
-        box = known.get(stream)
-        if box is None:
-            if len(stream) != size:
-                raise ValueError("a mask lies beyond the file's end")
-            box = _box_in_chunk(stream, chunk, dtype, rows, top)
-            if box is None:
-                return None
-            known[stream] = box
-        if box is not _NOTHING:
-            parts.append(_Box(left + box.left, left + box.right, top + box.top, top + box.bottom))
-    return _union(parts)
+    streams = [content[place : place + size] for place, size in zip(chunks.places, chunks.sizes, strict=True)]
+    boxes = [known.get(stream) for stream in streams]
+    if None in boxes:
+        rows: dict[int, bytes] = {}  # by column: the row that a chunk further down has, most often in its first line
+        for number in reversed(range(len(boxes))):
+            if boxes[number] is None:
+                stream, size = streams[number], chunks.sizes[number]
+                if size > 2 * matrix.chunk_bytes:  # deflate never doubles anything
+                    raise ValueError(f"a mask announces {size:,} compressed bytes")
+                if len(stream) != size:
+                    raise ValueError("a mask lies beyond the file's end")
+                if stream not in known:
+                    box = _box_in_chunk(stream, matrix, rows, matrix.corners[number][1])
+                    if box is None:
+                        return None
+                    known[stream] = box
+                boxes[number] = known[stream]
+    return _union(
+        [
+            (row + box[0], row + box[1], column + box[2], column + box[3])
+            for (row, column), box in zip(matrix.corners, boxes, strict=True)
+            if box and box is not _NOTHING
+        ]
+    )
 
 
-def _box_in_chunk(
-    stream: bytes, chunk: tuple[int, int], dtype: np.dtype, rows: dict[int, bytes], top: int
-) -> _Box | None:
-    """The rectangle in one chunk at the offset `top`, from the chunk's own corner; None where it does not tell."""
-    checksum, row_bytes = int.from_bytes(stream[-4:], "big"), chunk[1] * dtype.itemsize
-    if checksum == _zeros_checksum(chunk[0] * row_bytes):
+def _box_in_chunk(stream: bytes, matrix: ChunkedMatrix, rows: dict[int, bytes], column: int) -> _Box | None:
+    """The rectangle in one chunk that begins at `column`, from its own corner; None where it does not tell."""
+    if matrix.chunk_bytes <= _SMALL:
+        return _box_of_bytes(zlib.decompress(stream), matrix)
+    checksum = int.from_bytes(stream[-4:], "big")
+    if checksum == _zeros_checksum(matrix.chunk_bytes):
         return _NOTHING
-    if chunk[0] * row_bytes <= _SMALL:
-        return _box_of_pixels(np.frombuffer(zlib.decompress(stream), dtype).reshape(chunk))
-    run = _run_of(rows[top], chunk[0], checksum) if top in rows else None
+    height, row_bytes = matrix.chunk[0], matrix.chunk[1] * matrix.dtype.itemsize
+    run = _run_of(rows[column], height, checksum) if column in rows else None
     if run is None:
-        first, rows[top] = _first_row(stream, row_bytes)
-        run = _run_of(rows[top], chunk[0], checksum)
+        first, rows[column] = _first_row(stream, row_bytes)
+        run = _run_of(rows[column], height, checksum)
         if run is None or run.start != first:
             return None
-    inside = np.flatnonzero(np.frombuffer(rows[top], dtype))
+    inside = np.flatnonzero(np.frombuffer(rows[column], matrix.dtype))
     if not len(inside) or inside[-1] - inside[0] + 1 != len(inside):
         return None
     return _Box(run.start, run.stop, int(inside[0]), int(inside[-1]) + 1)
 
 
-def _union(parts: list[_Box]) -> _Box | None:
+def _box_of_bytes(pixels: bytes, matrix: ChunkedMatrix) -> _Box | None:
+    """The rectangle in a chunk's bytes: what MATLAB's logical or 255 fill is found sooner in them than in arrays."""
+    if pixels == bytes(matrix.chunk_bytes):
+        return _NOTHING
+    (height, width), inside = matrix.chunk, b"\x01" if b"\x01" in pixels else b"\xff"
+    if matrix.dtype.itemsize == 1 and inside in pixels:
+        left, top = divmod(pixels.index(inside), width)
+        right, bottom = divmod(pixels.rindex(inside), width)
+        row = bytes(top) + inside * (bottom + 1 - top) + bytes(width - bottom - 1)
+        if pixels == bytes(left * width) + row * (right + 1 - left) + bytes((height - right - 1) * width):
+            return _Box(left, right + 1, top, bottom + 1)
+    return _box_of_pixels(np.frombuffer(pixels, matrix.dtype).reshape(matrix.chunk))
+
+
+def _union(parts: list[tuple[int, int, int, int]]) -> _Box | None:
     """The rectangle that these, which do not overlap, fill; None where they fill none."""
     if not parts:
         return None
     lefts, rights, tops, bottoms = zip(*parts, strict=True)
     whole = _Box(min(lefts), max(rights), min(tops), max(bottoms))
-    return whole if sum(part.area for part in parts) == whole.area else None
+    filled = sum([(right - left) * (bottom - top) for left, right, top, bottom in parts])
+    return whole if filled == whole.area else None
 
 
 def _zeros_checksum(size: int) -> int:
@@ -203,31 +185,40 @@ def _zeros_checksum(size: int) -> int:
 
 
 def _first_row(stream: bytes, row_bytes: int) -> tuple[int, bytes]:
-    """Number and content of the first row that is not all zeros; no more than that is inflated."""
-    inflater = zlib.decompressobj()
-    inflated = inflater.decompress(stream, row_bytes)
-    zeros, number = bytes(row_bytes), 0
-    while len(inflated) == row_bytes and inflated == zeros:
-        inflated = inflater.decompress(inflater.unconsumed_tail, row_bytes)
-        number += 1
-    if len(inflated) != row_bytes:
+    """Number and content of the first row that is not all zeros; hardly more than that is inflated.
+
+    Without zlib's own checksum, which needs as long again: the caller solves the stream's.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    zeros, before = bytes(_BLOCK), 0
+    inflated = inflater.decompress(stream[_ZLIB_HEADER:], _BLOCK)
+    while inflated == zeros:
+        before += _BLOCK
+        inflated = inflater.decompress(inflater.unconsumed_tail, _BLOCK)
+    number = (before + int((np.frombuffer(inflated, np.uint8) != 0).argmax())) // row_bytes
+    begin = number * row_bytes - before  # negative where the row begins in a block of zeros
+    rest = inflater.decompress(inflater.unconsumed_tail, max(1, begin + row_bytes - len(inflated)))
+    row = bytes(max(0, -begin)) + (inflated + rest)[max(0, begin) : begin + row_bytes]
+    if len(row) != row_bytes or not any(row):
         raise zlib.error("a compressed mask ends too early")
-    return number, inflated
+    return number, row
 
 
 def _run_of(row: bytes, total: int, checksum: int) -> range | None:
     """Which of `total` rows are `row`, all others being zeros, if the checksum leaves exactly one answer.
 
-    Adler-32 of n bytes d_k: 1 + sum d_k in its low half, n + sum (n - k) d_k in its high half, both modulo 65521.
+    Adler-32 of n bytes d_k: 1 + sum d_k in its low half, n + sum (n - k) d_k in its high half, both modulo 65521, a
+    prime: below it each half leaves one answer.
     """
     values = np.frombuffer(row, np.uint8).astype(np.int64)
     row_sum, row_moment = int(values.sum()), int(values @ np.arange(len(row)))
-    (counts,) = np.nonzero((1 + np.arange(1, total + 1) * row_sum) % _ADLER == checksum & 0xFFFF)
-    if len(counts) != 1:
+    shift = len(row) * row_sum % _ADLER
+    if total >= _ADLER or not row_sum % _ADLER or not shift:
         return None
-    count, size = int(counts[0]) + 1, total * len(row)
+    count = ((checksum & 0xFFFF) - 1) * pow(row_sum, -1, _ADLER) % _ADLER
+    if not 0 < count <= total:
+        return None
+    size = total * len(row)
     at_top = size + count * (size * row_sum - row_moment) - len(row) * row_sum * (count * (count - 1) // 2)
-    starts = np.arange(total - count + 1)
-    shift = len(row) * row_sum * count % _ADLER
-    (fitting,) = np.nonzero((at_top % _ADLER - starts * shift) % _ADLER == checksum >> 16)
-    return range(int(fitting[0]), int(fitting[0]) + count) if len(fitting) == 1 else None
+    start = (at_top - (checksum >> 16)) * pow(shift * count, -1, _ADLER) % _ADLER
+    return range(start, start + count) if start <= total - count else None
