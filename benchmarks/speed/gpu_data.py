@@ -6,6 +6,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import click
+
+from h36m_toolbox.benchmarks.speed.gpu_models import FAILURES
 from h36m_toolbox.cli import main
 
 _SUBJECTS = "S1,S9"
@@ -29,6 +32,6 @@ def generated_data(folder: Path, tiny: bool) -> tuple[Path | None, str]:
         try:
             with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
                 main(step, standalone_mode=False)
-        except Exception as error:  # nobody watches: models are measured without data too
+        except (click.ClickException, *FAILURES) as error:  # models are measured without data too
             return None, f"h36m {step[0]}: {error}"
     return data, ""
