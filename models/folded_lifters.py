@@ -209,9 +209,10 @@ def _dense(layer: GraphProduct) -> torch.Tensor:
 
 def _convolved(layer: GraphProduct, features: torch.Tensor) -> torch.Tensor:
     """A convolution to few channels: multiplied once, then mixed."""
-    own, others = (features @ torch.cat([layer.own, layer.others], dim=1)).chunk(2, dim=2)
+    both = torch.mm(features.flatten(0, 1), torch.cat([layer.own, layer.others], dim=1))
+    own, others = both.unflatten(0, features.shape[:2]).chunk(2, dim=2)
     diagonal = layer.adjacency.diagonal()
-    mixed = (layer.adjacency - diagonal.diag_embed()) @ others.flatten(1)
+    mixed = torch.mm(layer.adjacency - diagonal.diag_embed(), others.flatten(1))
     return diagonal[:, None, None] * own + mixed.view_as(own) + layer.bias
 
 
