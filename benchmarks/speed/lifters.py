@@ -87,7 +87,8 @@ def _floor(products: list[Product], batch: int) -> dict[str, float]:
 
     def work(_: int) -> tuple[int, float]:
         torch.set_num_threads(1)  # holds for this thread
-        ready = [each.ready() for each in products]
+        held: dict[Any, torch.Tensor] = {}
+        ready = [each.ready(held) for each in products]
         done, start = 0, time.thread_time()
         while not done or time.perf_counter() < until:
             for product in ready:

@@ -50,10 +50,17 @@ class Product:
         """Multiplications and additions."""
         return 2 * prod(self.first.shape) * self.second.shape[-1]
 
-    def ready(self) -> Callable[[], object]:
-        """The product alone, on numbers and memory of its own."""
-        first, second = self.first.filled(), self.second.filled()
-        out = torch.empty(*self.first.shape[:-1], self.second.shape[-1])
+    def ready(self, held: dict[Any, torch.Tensor]) -> Callable[[], object]:
+        """The product alone, on random numbers and memory that products of these shapes share by `held`.
+
+        What a computation keeps in the cache between its products stays there, so that this is a floor.
+        """
+        result = (*self.first.shape[:-1], self.second.shape[-1])
+        first, second = (
+            held.setdefault((place, factor), factor.filled())
+            for place, factor in (("first", self.first), ("second", self.second))
+        )
+        out = held.setdefault(result, torch.empty(result))
         multiply = torch.mm if first.ndim == 2 else torch.bmm
         return lambda: multiply(first, second, out=out)
 

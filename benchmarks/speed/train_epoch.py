@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,7 +151,8 @@ def step_products(model: nn.Module, wanted: torch.Tensor) -> list[Product]:
 
 def products_alone(products: list[Product], steps: int) -> float:
     """Seconds a step."""
-    ready = [product.ready() for product in products]
+    held: dict[Any, torch.Tensor] = {}
+    ready = [product.ready(held) for product in products]
     for step in range(-WARM_UP, steps):
         if step == 0:
             started = time.perf_counter()
