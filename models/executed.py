@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor.exc import CppCompileError, InductorError
 from torch.utils import _pytree as trees
 
 from h36m_toolbox.errors import H36MError
@@ -112,6 +110,9 @@ class _Repeated(nn.Module):
 
 
 def _compiled(model: nn.Module) -> Forward:
+    from torch._dynamo.exc import TorchDynamoException  # the compiler takes seconds to import
+    from torch._inductor.exc import CppCompileError, InductorError
+
     compiled = torch.compile(model, dynamic=False)
 
     def forward(*inputs: Any) -> Any:

@@ -21,6 +21,7 @@ from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.batch_sizes import Pieces
 from h36m_toolbox.models.devices import moved
 from h36m_toolbox.models.execution import EXACT, Execution
+from h36m_toolbox.models.folded_lifters import Foldable
 from h36m_toolbox.models.test_time import Mirror, mirrored_poses
 from h36m_toolbox.models.watching import Watch
 from h36m_toolbox.pose_tables import SUBJECT_WORDS, pose_array, pose_field, word_codes
@@ -189,13 +190,17 @@ def predict(
     """The model's poses for inputs (rows, joints, 2): float32 (rows, joints, 3), metres.
 
     Batch after batch, in eval mode; by default as many poses as suit the device, in pieces where CUDA's
-    memory does not suffice. On the CPU each thread of torch takes
-    batches of its own, which stay in its cache. The model is moved to `device`; whether it was training is restored.
+    memory does not suffice. On the CPU each thread of torch takes batches of its own, and a network that has a folded
+    form runs in it, unless `execution` differs. The model is moved to `device`; whether it was training is restored.
     """
     device = torch.device(device)
-    size = batch_size or (_POSES_A_BATCH if device.type == "cpu" else _POSES_A_DEVICE_BATCH)
     training = model.training
-    ready, pieces = execution.applied(model.to(device).eval()), Pieces(device)
+    model.to(device).eval()
+    plain = device.type == "cpu" and not execution.described()
+    folded = model.folded() if plain and isinstance(model, Foldable) else None
+    usual = _POSES_A_BATCH if device.type == "cpu" else _POSES_A_DEVICE_BATCH
+    size = batch_size or (folded.batch if folded else usual)
+    ready, pieces = folded or execution.applied(model), Pieces(device)
 
     def batch_from(start: int) -> np.ndarray:
         rows = inputs[start : start + size]

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from h36m_toolbox.models.batch_norm import BatchNorm
 from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard, PublishedScore
+from h36m_toolbox.models.folded_lifters import FoldedStages, Product, folded_product
 from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.lifting import screen_lifting
 from h36m_toolbox.models.recipes import Recipe
@@ -89,6 +90,12 @@ class Martinez(nn.Module):
         outputs = exactly(self.w2, features)
         return outputs if poses.ndim == 2 else F.pad(outputs.unflatten(1, (-1, 3)), (0, 0, 1, 0))
 
+    def folded(self) -> FoldedStages:
+        """See `folded_lifters`."""
+        stages = [stage.folded() for stage in self.linear_stages if isinstance(stage, LinearStage)]
+        first, last = _folded(self.w1, self.batch_norm1), _folded(self.w2, nn.Identity())
+        return FoldedStages(first, stages, last, self.config.residual)
+
 
 class LinearStage(nn.Module):
     """x + two rounds of linear map, batch norm, ReLU and dropout."""
@@ -107,12 +114,25 @@ class LinearStage(nn.Module):
         inner = _activated(self.batch_norm2(self.w2(inner)), self)
         return features + inner if self.residual else inner
 
+    def folded(self) -> tuple[Product, Product]:
+        """Both rounds without batch norm and dropout."""
+        return _folded(self.w1, self.batch_norm1), _folded(self.w2, self.batch_norm2)
+
 
 class MaxNormLinear(nn.Linear):
     """A linear map whose weight matrix is scaled down to a Frobenius norm of at most 1 whenever it is used."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return F.linear(features, self.weight / torch.linalg.vector_norm(self.weight).clamp(min=1), self.bias)
+        return F.linear(features, self.bounded_weight, self.bias)
+
+    @property
+    def bounded_weight(self) -> torch.Tensor:
+        return self.weight / torch.linalg.vector_norm(self.weight).clamp(min=1)
+
+
+def _folded(layer: nn.Linear, norm: nn.Module) -> Product:
+    weight = layer.bounded_weight if isinstance(layer, MaxNormLinear) else layer.weight
+    return folded_product(weight.T, layer.bias, norm)
 
 
 def _activated(features: torch.Tensor, layer: Martinez | LinearStage) -> torch.Tensor:

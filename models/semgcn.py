@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.batch_norm import BatchNorm
 from h36m_toolbox.models.cards import ANY_DETECTIONS, ModelCard, PublishedScore
+from h36m_toolbox.models.folded_lifters import FoldedGraphs, GraphProduct, folded_graph_product, rarer_colour
 from h36m_toolbox.models.full_precision import exactly
 from h36m_toolbox.models.lifting import screen_lifting
 from h36m_toolbox.models.recipes import Recipe
@@ -71,6 +72,16 @@ class SemGCN(nn.Module):
     def forward(self, poses: torch.Tensor) -> torch.Tensor:
         """(batch, joints, 2) -> (batch, joints, 3)."""
         return exactly(self.gconv_output, self.gconv_layers(exactly(self.gconv_input, poses)))
+
+    def folded(self) -> FoldedGraphs | None:
+        """See `folded_lifters`; None with non-local blocks."""
+        if self.config.non_local:
+            return None
+        blocks = [module for module in self.modules() if isinstance(module, GraphConvBlock)]
+        layers = [folded_graph_product(block.gconv.product(), block.bn) for block in blocks]
+        skeleton = self.config.skeleton
+        last = folded_graph_product(self.gconv_output.product(), nn.Identity())
+        return FoldedGraphs([*layers, last], rarer_colour(skeleton.bones, len(skeleton)))
 
 
 class ResidualBlock(nn.Module):
@@ -126,6 +137,12 @@ class SemGraphConv(nn.Module):
         mixing = torch.stack([own, adjacency - own], dim=1).reshape(2 * joints, joints)
         mixed = torch.bmm(mixing.expand(batch, -1, -1), features).reshape(batch * joints, 2 * channels)
         return torch.addmm(self.bias, mixed, self.W.flatten(0, 1)).reshape(batch, joints, self.W.shape[2])
+
+    def product(self) -> GraphProduct:
+        """The convolution with its adjacency computed."""
+        adjacency = _adjacency(self.e.detach(), self.get_buffer("entries"), self.joints)[0]
+        own, others = self.W.detach()
+        return GraphProduct(own, others, self.bias.detach(), adjacency)
 
 
 class ChannelSemGraphConv(nn.Module):

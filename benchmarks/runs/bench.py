@@ -165,7 +165,7 @@ def bench(
         return None
     predicted, spent = ran
     _check_finite(predicted, scored, request)
-    provenance = _provenance(request, protocol, models, spent, len(scored))
+    provenance = _provenance(identity, models, spent, len(scored))
     with new_run(runs, f"{request.model}-{request.detections}-{protocol.name}") as folder:
         table = _prediction_table(scored, predicted, contract.output_joints)
         write_predictions(folder / PREDICTIONS_NAME, table, provenance)
@@ -264,15 +264,10 @@ def _prediction_table(scored: pa.Table, predicted: np.ndarray, skeleton: Skeleto
     return pa.table([*(scored.column(key) for key in KEYS), column], schema=schema)
 
 
-def _provenance(
-    request: BenchRequest, protocol: Protocol, models: list[nn.Module], spent: Spent, poses: int
-) -> Provenance:
+def _provenance(identity: dict[str, Any], models: list[nn.Module], spent: Spent, poses: int) -> Provenance:
     return provenance_of(
-        request,
-        protocol,
-        described_options(request),
-        request.detections,
-        sha256_of(detections_path(request.data, request.detections)),
+        identity,
+        identity["detections_sha256"],
         spent=spent,
         poses=poses,
         root="relative",

@@ -92,7 +92,7 @@ def bench_patches(
     ran = _predicted(request, contract, scored, processes)
     if ran is None:
         return None
-    provenance = _provenance(request, contract, ran)
+    provenance = _provenance(identity, contract, ran)
     with new_run(runs, f"{request.model}-{protocol.name}") as folder:
         table = keyed_table(row_keys(scored), {PREDICTION_COLUMN: ran.poses}, prediction_schema(contract.output_joints))
         write_predictions(folder / PREDICTIONS_NAME, table, provenance)
@@ -230,12 +230,9 @@ def _identity(request: BenchRequest) -> dict[str, Any]:
     return identity_of(request, request.scored_under, described_options(request), _BOXES)
 
 
-def _provenance(request: BenchRequest, contract: FromPatches, ran: _Ran) -> Provenance:
+def _provenance(identity: dict[str, Any], contract: FromPatches, ran: _Ran) -> Provenance:
     return provenance_of(
-        request,
-        request.scored_under,
-        described_options(request),
-        _BOXES,
+        identity,
         "",
         spent=ran.spent,
         poses=len(ran.poses),

@@ -111,10 +111,7 @@ def bench_test_set(
         return None
     _check_finite(poses, request)
     provenance = provenance_of(
-        request,
-        protocol,
-        request.options,
-        asked.detections,
+        identity,
         "",
         spent=spent,
         poses=rows,

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from h36m_toolbox.models.watching import Spent
 
 
+# what the identity of a run and the provenance of its predictions say alike
+_OF_THE_RUN = (
+    *("model", "options", "weights_sha256", "detections", "data_fingerprint"),
+    *("protocol", "device", "h36m_version"),
+)
+
+
 def weights_sha256(request: BenchRequest) -> str:
     """The hash of the weights; of an ensemble, all hashes joined by plus signs. H36MError for a file that is absent."""
     if request.weights is None:
@@ -91,35 +98,20 @@ def identity_of(
 
 
 def provenance_of(
-    request: BenchRequest,
-    protocol: Protocol | TestProtocol,
-    options: dict[str, Any],
-    detections: str,
-    detections_sha256: str,
-    *,
-    spent: Spent,
-    poses: int,
-    root: str,
-    parameters: int,
+    identity: dict[str, Any], detections_sha256: str, *, spent: Spent, poses: int, root: str, parameters: int
 ) -> Provenance:
-    """The provenance of `poses` predictions that took what was `spent`, made now on this machine."""
+    """The provenance of `poses` predictions that took what was `spent`, made now on this machine.
+
+    `identity` is that of the run, as `identity_of` gives it: no file is read a second time for its hash.
+    """
     import torch
 
-    from h36m_toolbox.models.devices import device_label, device_named
-
     return Provenance(
-        model=request.model,
-        options=options | request.execution.described(),
-        weights_sha256=weights_sha256(request),
-        detections=detections,
+        **{name: identity[name] for name in _OF_THE_RUN},
         detections_sha256=detections_sha256,
-        data_fingerprint=fingerprint_of(request),
-        protocol=protocol.name,
-        h36m_version=__version__,
         torch_version=torch.__version__,
         numpy_version=np.__version__,
         python_version=platform.python_version(),
-        device=device_label(device_named(request.device)),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(spent.seconds, 4),
         poses_per_s=round(poses / max(spent.seconds, 1e-9), 1),

@@ -92,7 +92,7 @@ def bench_views(
     ran = _predicted(models, samples, request, processes, progress)
     if ran is None:
         return None
-    provenance = _provenance(request, protocol, source, models, ran)
+    provenance = _provenance(identity, source, models, ran)
     words = (request.model, source.detections, protocol.name)
     with new_run(runs, "-".join(word for word in words if word)) as folder:
         schema = prediction_schema(contract.output_joints)
@@ -207,14 +207,9 @@ def _predicted(
     return _Ran(world, spent)
 
 
-def _provenance(
-    request: BenchRequest, protocol: Protocol, source: _Source, models: list[nn.Module], ran: _Ran
-) -> Provenance:
+def _provenance(identity: dict[str, Any], source: _Source, models: list[nn.Module], ran: _Ran) -> Provenance:
     return provenance_of(
-        request,
-        protocol,
-        described_options(request),
-        source.detections,
+        identity,
         source.sha256,
         spent=ran.spent,
         poses=len(ran.world),

@@ -19,6 +19,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,7 +33,7 @@ from h36m_toolbox.benchmarks.speed.gpu_models import SUBJECTS, measured
 MINUTES = 7.5
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--models", help="comma-separated; all by default")
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the JSON here instead")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
     if asked.device.startswith("cuda") and not torch.cuda.is_available():
         print("no CUDA device: nothing measured")
         return

@@ -46,7 +46,7 @@ class Subject:
 
 _SMALL_VIEWS = {"layers": 50, "image_px": 128}
 SUBJECTS = {
-    "semgcn": Subject("semgcn", 4096),
+    "semgcn": Subject("semgcn", 4096, tiny={"num_layers": 1}),
     "semgcn-nonlocal": Subject("semgcn-nonlocal", 4096),
     "martinez": Subject("martinez", 4096),
     "martinez-weigq": Subject("martinez-weigq", 4096),

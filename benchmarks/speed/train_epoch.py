@@ -5,7 +5,11 @@ network that fills a dense adjacency of -9e15 in every forward, multiplies the f
 the joints and puts channels second for batch norm, and a loop that reads the loss after every step. Same weights, same
 batches, same optimiser settings; both on the CPU (or one CUDA device with --device).
 
-    python benchmarks/speed/train_epoch.py [--steps 200] [--device cpu] [--threads 2]
+The floor, on the CPU: the matrix products of a step, forward and backward, are recorded and run alone, with the same
+shapes and threads, in the same run. Official pattern's step / our products alone is the most that any float32
+implementation with these products could be faster.
+
+    python benchmarks/speed/train_epoch.py [--steps 100] [--device cpu] [--threads 2]
 """
 
 from __future__ import annotations
@@ -13,7 +17,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +29,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
+from h36m_toolbox.benchmarks.speed.products import Product, products_of
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.recipes import learning_rate
 from h36m_toolbox.models.registry import recipe_of
@@ -136,9 +144,26 @@ def ours(inputs: np.ndarray, targets: np.ndarray, device: str, precision: str = 
     return (time.perf_counter() - started) / (len(batches) - WARM_UP)
 
 
+def step_products(model: nn.Module, wanted: torch.Tensor) -> list[Product]:
+    """The products of a model's forward and backward on a batch."""
+    return products_of(lambda: F.mse_loss(model(torch.zeros(len(wanted), 16, 2)), wanted).backward())
+
+
+def products_alone(products: list[Product], steps: int) -> float:
+    """Seconds a step."""
+    held: dict[Any, torch.Tensor] = {}
+    ready = [product.ready(held) for product in products]
+    for step in range(-WARM_UP, steps):
+        if step == 0:
+            started = time.perf_counter()
+        for product in ready:
+            product()
+    return (time.perf_counter() - started) / steps
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -147,19 +172,35 @@ def main() -> None:
     rng = np.random.default_rng(0)
     poses = (asked.steps + WARM_UP) * BATCH
     inputs, targets = (rng.uniform(-1, 1, (poses, 16, dims)).astype(np.float32) for dims in (2, 3))
-    samples: dict[str, list[float]] = {
-        name: [] for name in ("official pattern", "official pattern, 2 workers", "h36m", "h36m, bf16")
+    fewer = (asked.steps // 4 + WARM_UP) * BATCH  # without instructions for bf16 a step takes many times as long
+    measured: dict[str, Callable[[], float]] = {
+        "official pattern": lambda: official_pattern(inputs, targets, asked.device, 0),
+        "official pattern, 2 workers": lambda: official_pattern(inputs, targets, asked.device, 2),
+        "h36m": lambda: ours(inputs, targets, asked.device),
+        "h36m, bf16": lambda: ours(inputs[:fewer], targets[:fewer], asked.device, "bf16"),
     }
+    flop: dict[str, int] = {}
+    if asked.device == "cpu":
+        for name, model in (("official pattern", DenseSemGCN(mask_of(H36M_16))), ("h36m", create_model("semgcn"))):
+            products = step_products(model.train(), torch.from_numpy(targets[:BATCH]))
+            flop[name] = sum(product.flop for product in products)
+            measured[f"{name}, its products alone"] = partial(products_alone, products, asked.steps)
+    samples: dict[str, list[float]] = {name: [] for name in measured}
     for _ in range(asked.rounds):
-        samples["official pattern"].append(official_pattern(inputs, targets, asked.device, 0))
-        samples["official pattern, 2 workers"].append(official_pattern(inputs, targets, asked.device, 2))
-        samples["h36m"].append(ours(inputs, targets, asked.device))
-        samples["h36m, bf16"].append(ours(inputs, targets, asked.device, "bf16"))
+        for name, seconds_a_step in measured.items():
+            samples[name].append(seconds_a_step())
     step = {name: statistics.median(values) for name, values in samples.items()}
     ratios = {name: step["official pattern"] / step[name] for name in step}
     for name, seconds in step.items():
         epoch = seconds * TRAINING_POSES / BATCH
-        print(f"{name:28} {seconds * 1e3:7.2f} ms a step, {epoch / 60:6.1f} min an epoch, {ratios[name]:.2f}x as fast")
+        print(f"{name:38} {seconds * 1e3:7.2f} ms a step, {epoch / 60:6.1f} min an epoch, {ratios[name]:.2f}x as fast")
+    for name, count in flop.items():
+        alone = step[f"{name}, its products alone"]
+        share, rate = alone / step[name], count / alone / 1e9
+        print(f"{name}: {100 * share:.0f} % of a step are its products, {count / 1e9:.2f} GFLOP at {rate:.0f} GFLOP/s")
+    if flop:
+        most = ratios["h36m, its products alone"]
+        print(f"with these products, no float32 step can be more than {most:.2f}x as fast as the official pattern")
     path = keep_evidence(
         f"train_epoch_{asked.device.split(':')[0]}_{asked.threads}_threads",
         {
@@ -167,6 +208,7 @@ def main() -> None:
             "samples": samples,
             "median": step,
             "ratio": ratios,
+            "flop_a_step": flop,
             "threads": asked.threads,
         },
         ("torch", "numpy"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from h36m_toolbox.errors import H36MError
 
@@ -24,8 +23,10 @@ def read_matlab5(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Those of the variables `names` that a MATLAB 5 file has. H36MError for a file that is damaged or none."""
     if is_matlab73(path):
         raise H36MError(f"{path}: is MATLAB 7.3, expected version 5; get the file again")
+    from scipy.io import loadmat  # a quarter of a second, which only who reads such a file should wait
+
     try:
-        content = scipy.io.loadmat(path, variable_names=list(names))
+        content = loadmat(path, variable_names=list(names))
     except Exception as error:  # on damage scipy's reader raises almost anything
         raise H36MError(f"{path}: cannot be read as MATLAB 5 ({error}); get the file again") from error
     return {name: content[name] for name in names if isinstance(content.get(name), np.ndarray)}

@@ -1,27 +1,24 @@
 """The GPU script where there is no GPU: it says so, and its trial walks through every mode on a small network."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed" / "gpu.py"
+from h36m_toolbox.benchmarks.speed import gpu
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure")
-def test_without_a_gpu_nothing_is_measured() -> None:
-    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "no CUDA device: nothing measured\n")
+def test_without_a_gpu_nothing_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    gpu.main([])
+    assert capsys.readouterr().out == "no CUDA device: nothing measured\n"
 
 
 @pytest.mark.slow
 def test_a_trial_takes_every_mode_and_keeps_failures_as_failures(tmp_path: Path) -> None:
     out = tmp_path / "trial.json"
-    command = [SCRIPT, "--device", "cpu", "--tiny", "--models", "semgcn", "--minutes", "3", "--out", out]
-    subprocess.run([sys.executable, *map(str, command)], check=True)
+    gpu.main(["--device", "cpu", "--tiny", "--models", "semgcn", "--minutes", "3", "--out", str(out)])
     found = json.loads(out.read_text())
     assert found["what"].startswith("TRIAL") and found["data_problem"] == ""
     records = found["models"]["semgcn"]
