@@ -3,11 +3,11 @@
     python benchmarks/speed/gpu.py [--minutes 7.5] [--only A,B] [--weights NAME=FILE]
     python benchmarks/speed/gpu.py --table benchmarks/results/gpu_<machine>.json
 
-Unattended. What matters most comes first: all models without the compiler, then their benches, then the compiler, one
-precision after another. Each step is a process of its own with its share of the time: what it has measured until then
-is kept, what was not reached is named so. Code that was compiled stays in the compiler's cache, so a second run gets
-further. The evidence, benchmarks/results/gpu_<machine>.json, is written anew after every step, and all of it is
-printed as a table. Without a GPU it says so and exits 0.
+Unattended. What matters most comes first: all models without the compiler, a bench of each, then the compiler, one
+precision after another, and what is left. Each step is a process of its own with its share of the time: what it has
+measured until then is kept, what was not reached is named so. Code that was compiled stays in the compiler's cache, so
+a second run gets further. The evidence, benchmarks/results/gpu_<machine>.json, is written anew after every step, and
+all of it is printed as a table. Without a GPU it says so and exits 0.
 
 `--device cpu --tiny` walks through the same code on small networks, without what a CPU cannot do. Its figures are
 evidence of nothing; they are printed, and written only where --out says.
@@ -23,6 +23,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -39,8 +40,7 @@ from h36m_toolbox.models.execution import EXACT, PRECISIONS, Execution, Precisio
 from h36m_toolbox.storage.files import written_whole
 
 MINUTES = 7.5
-_ONE_STEP_S = 90.0  # at most, where steps do not share their round's time evenly
-_PEAKS_S, _DATA_S = 60.0, 60.0
+_PEAKS_S, _DATA_S = 60.0, 120.0
 _NO_STEP_S = 2.0  # too little to start one
 
 
@@ -48,13 +48,13 @@ _NO_STEP_S = 2.0  # too little to start one
 class Round:
     """What is done with every model before the next round begins; it ends when this part of the time is over.
 
-    A `shared` round gives each model its equal part of what is left of it; another lets the first have what they need.
+    A step takes `most_s` at most; None: each gets its equal part of what is left of the round.
     """
 
     kind: Literal["forward", "bench"]
     executions: tuple[Execution, ...]
     ends: float
-    shared: bool = False
+    most_s: float | None = None
 
     def of(self, entry: Entry) -> tuple[Execution, ...]:
         """What of it is done with this model: no other layout without convolutions, no bench without frames."""
@@ -64,25 +64,32 @@ class Round:
 
 
 def _compiled(precision: Precision) -> tuple[Execution, ...]:
-    return (
-        Execution(precision, compile=True),
-        Execution(precision, compile=True, cuda_graphs=True),
-        Execution(precision, channels_last=True, compile=True, cuda_graphs=True),
-    )
+    """Both are of one compilation."""
+    return Execution(precision, compile=True), Execution(precision, compile=True, cuda_graphs=True)
 
 
 _UNCOMPILED = (
     *(Execution(precision) for precision in PRECISIONS),
-    *(Execution(precision, channels_last=True) for precision in PRECISIONS),
     *(Execution(precision, cuda_graphs=True) for precision in PRECISIONS),
+    *(Execution(precision, channels_last=True) for precision in PRECISIONS),
 )
-_BENCHED = (EXACT, Execution("bf16", cuda_graphs=True))
-_ALL = (*_UNCOMPILED, *(each for precision in PRECISIONS for each in _compiled(precision)))
+_FAST = Execution("bf16", cuda_graphs=True)
+_ALL_ON = tuple(Execution(precision, channels_last=True, compile=True, cuda_graphs=True) for precision in PRECISIONS)
+_COMPILED = tuple(each for precision in PRECISIONS for each in _compiled(precision))
 ROUNDS = (
-    Round("forward", _UNCOMPILED, 0.45, shared=True),
-    Round("bench", _BENCHED, 0.65, shared=True),
-    *(Round("forward", _compiled(precision), 1.0) for precision in reversed(PRECISIONS)),
-    Round("bench", tuple(each for each in _ALL if each not in _BENCHED), 1.0),
+    Round("forward", _UNCOMPILED, 0.45),
+    Round("bench", (EXACT,), 0.7, most_s=20),
+    Round("forward", _compiled("bf16"), 1.0, most_s=90),
+    Round("bench", (_FAST,), 1.0, most_s=20),
+    Round("forward", _compiled("tf32"), 1.0, most_s=90),
+    Round("forward", _compiled("fp32"), 1.0, most_s=90),
+    Round("forward", _ALL_ON, 1.0, most_s=180),
+    Round(
+        "bench",
+        tuple(each for each in (*_UNCOMPILED, *_COMPILED, *_ALL_ON) if each not in (EXACT, _FAST)),
+        1.0,
+        most_s=240,
+    ),
 )
 
 
@@ -121,14 +128,15 @@ def measured(names: list[str], weights: dict[str, Path], asked: argparse.Namespa
     for number, each in enumerate(ROUNDS):
         entries = [name for name in names if each.of(ENTRIES[name])]
         if each.kind == "bench" and data is None:
-            data = _data(entries, asked.tiny, folder, found["problems"])
+            most_s = min(_DATA_S, (start + each.ends * whole_s - time.monotonic()) / 2)
+            data = _data(entries, asked.tiny, folder, most_s, found["problems"])
         for done, name in enumerate(entries):
             entry, lines = ENTRIES[name], folder / f"{number}-{name}.jsonl"
             if each.kind == "bench" and data is not None and entry.is_lifter not in data:
                 _add(found, name, each, [], "there is no data; see the problems")
                 continue
             left = start + each.ends * whole_s - time.monotonic()
-            limit = left / (len(entries) - done) if each.shared else min(left, _ONE_STEP_S)
+            limit = min(left, each.most_s or left / (len(entries) - done))
             if limit < _NO_STEP_S:
                 _add(found, name, each, [], f"the {asked.minutes:g} minutes were over")
                 continue
@@ -184,13 +192,13 @@ def _started(
     return found, method
 
 
-def _data(names: list[str], tiny: bool, folder: Path, problems: list[str]) -> dict[bool, Path]:
+def _data(names: list[str], tiny: bool, folder: Path, most_s: float, problems: list[str]) -> dict[bool, Path]:
     """Data of lifters and of models that see images, of which there is any; what went wrong is a problem."""
     data = {}
     for of_lifters in {ENTRIES[name].is_lifter for name in names}:
         make = lifted_data if of_lifters else filmed_data
         try:
-            data[of_lifters] = make(folder / ("lifted" if of_lifters else "filmed"), tiny, _DATA_S)
+            data[of_lifters] = make(folder / ("lifted" if of_lifters else "filmed"), tiny, most_s)
         except H36MError as error:
             problems.append(str(error))
     return data
@@ -208,7 +216,7 @@ def _in_own_process(step: Step, seconds: float, method: str) -> tuple[list[dict[
         late = process.is_alive()
     finally:
         if process.is_alive():
-            _kill(process.pid)
+            _kill(process)
             process.join()
     records = [json.loads(line) for line in step.lines.read_text().splitlines()] if step.lines.exists() else []
     ended = next((record["ended"] for record in records if "ended" in record), "")
@@ -219,12 +227,13 @@ def _in_own_process(step: Step, seconds: float, method: str) -> tuple[list[dict[
     return [record for record in records if "ended" not in record], ended
 
 
-def _kill(process: int) -> None:
+def _kill(process: BaseProcess) -> None:
     """With all that it started, if it came to lead a group."""
+    assert process.pid
     try:
-        os.killpg(process, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        os.kill(process, signal.SIGKILL)
+        process.kill()
 
 
 def _add(found: dict[str, Any], name: str, done: Round, records: list[dict[str, Any]], ended: str) -> None:

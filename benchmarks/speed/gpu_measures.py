@@ -7,7 +7,6 @@ run; convolutions by an algorithm of fewer operations than were counted can be f
 
 from __future__ import annotations
 
-import copy
 import gc
 import json
 import os
@@ -38,8 +37,8 @@ FAILURES = (
 
 _LABEL_NOISE = {"mm": 50.0, "deviations": 0.1}
 _LEAST_S, _LEAST_TINY_S = 0.3, 0.0  # of repetitions
-_CALLS_BEFORE = 3  # as it is, compiled or captured, and once more
-_TINY_EVERY = 4  # frames a trial's bench takes one of
+_CALLS_BEFORE = {False: 3, True: 2}  # as it is, compiled or captured, and, but in a trial, once more
+_TINY_EVERY = 8  # frames a trial's bench takes one of
 
 Measure = Callable[[Execution], dict[str, Any]]
 
@@ -73,8 +72,9 @@ def run_step(step: Step) -> None:
             return
         measure = forward_measure(step) if step.kind == "forward" else partial(measured_bench, step)
         with _traced_only() if step.tiny else nullcontext():
-            for execution in step.executions:
-                record = _result(measure, execution, step.device)
+            for execution in sorted(step.executions, key=lambda each: each.channels_last):  # weights stay laid out so
+                left_out = _left_out(step, execution)
+                record = {"left_out": left_out} if left_out else _result(measure, execution)
                 keep({"execution": asdict(execution), **record})
                 if "failure" in record and _on_gpu(step.device):
                     torch.cuda.synchronize()  # raises where the device answers no more
@@ -82,12 +82,19 @@ def run_step(step: Step) -> None:
         keep({"ended": _words(error)})
 
 
-def _result(measure: Measure, execution: Execution, device: str) -> dict[str, Any]:
-    """What was measured, or the words of what the device or the model cannot do."""
+def _left_out(step: Step, execution: Execution) -> str:
+    """Why an execution is not tried, or ""."""
     try:
-        execution.check(device)
+        execution.check(step.device)
     except H36MError as refused:
-        return {"left_out": str(refused)}
+        return str(refused)
+    if step.tiny and step.kind == "bench" and execution.precision == "bf16":
+        return "a trial does not bench in bf16, which takes minutes without instructions for it"
+    return ""
+
+
+def _result(measure: Measure, execution: Execution) -> dict[str, Any]:
+    """What was measured, or the words of what the device, the compiler or the model could not do."""
     try:
         return measure(execution)
     except FAILURES as failed:
@@ -135,6 +142,7 @@ def forward_measure(step: Step) -> Measure:
             **work,
             "mpjpe_change": float((poses - labels).norm(dim=-1).mean() - error),
             "joints_moved": float((poses - reference).norm(dim=-1).mean()),
+            "pose_size": float((reference - reference.mean(1, keepdim=True)).norm(dim=-1).mean()),
             "unit": ready.unit,
         }
 
@@ -180,16 +188,13 @@ def _work(ready: Ready) -> dict[str, int]:
 def _forward(ready: Ready, execution: Execution, device: str, tiny: bool) -> tuple[torch.Tensor, float, float | None]:
     """Joints, seconds a batch, and the most memory that it held, MB; None on the CPU."""
     on_gpu = _on_gpu(device)
-    model = copy.deepcopy(ready.model) if execution.channels_last else ready.model  # which are laid out in place
     if on_gpu:
         gc.collect()  # of the execution before, graphs with their memory
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    if execution.compile:
-        torch.compiler.reset()
     with torch.inference_mode():
-        executed = execution.applied(model)
-        for _ in range(_CALLS_BEFORE):
+        executed = execution.applied(ready.model)
+        for _ in range(_CALLS_BEFORE[tiny]):
             found = joints_of(executed(*ready.inputs))
         seconds = _seconds(lambda: executed(*ready.inputs), on_gpu, tiny)
     return found, seconds, torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from h36m_toolbox.frames.crops import POSEFORMER_SIZE
 from h36m_toolbox.models import create_model, load_weights
 from h36m_toolbox.models.cards import ModelCard
 from h36m_toolbox.models.crop_models import FromCrops
@@ -38,6 +39,7 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
     tiny: dict[str, Any] = field(default_factory=dict)
     benched: bool = True  # on Human3.6M's frames
+    crop_px: tuple[int, int] = POSEFORMER_SIZE  # width, height, of a model of crops
 
     @property
     def card(self) -> ModelCard:
@@ -51,11 +53,11 @@ class Entry:
 
     def in_trial(self, tiny: bool) -> Entry:
         """Itself, or as small as it gets."""
-        return Entry(self.model, 2, self.options | self.tiny, benched=self.benched) if tiny else self
+        return replace(self, batch=1, options=self.options | self.tiny, crop_px=_TINY_CROP) if tiny else self
 
 
+_TINY_CROP = (64, 32)
 _SMALL_VIEWS = {"layers": 18, "image_px": 64}
-_SMALL_HEADS = {"layers": 18, "image_px": 128}  # heads of confidences need a deeper map
 _SMALL_PATCH = {"layers": 18, "patch": "64x64"}
 _ONE_PASS = {"flip_test": False}
 
@@ -69,8 +71,8 @@ ENTRIES = {
     "integral": Entry("integral", 64, tiny=_SMALL_PATCH),
     "integral-direct": Entry("integral-direct", 64, tiny=_SMALL_PATCH),
     "ransac": Entry("ransac", 8, tiny=_SMALL_VIEWS),
-    "algebraic": Entry("algebraic", 8, tiny=_SMALL_HEADS),
-    "volumetric": Entry("volumetric", 8, tiny=_SMALL_HEADS | {"voxels": 32}),
+    "algebraic": Entry("algebraic", 8, tiny=_SMALL_VIEWS | {"confidences": False}),
+    "volumetric": Entry("volumetric", 8, tiny=_SMALL_VIEWS | {"voxels": 32}),
     "contextpose": Entry("contextpose", 16, tiny=_SMALL_VIEWS | {"voxels": 16}),
     "ca-poseformer-cpn": Entry("ca-poseformer", 64, {"backbone": "cpn"}, _ONE_PASS),
     "ca-poseformer-hrnet_32": Entry("ca-poseformer", 64, {"backbone": "hrnet_32"}, _ONE_PASS),
@@ -106,7 +108,7 @@ def ready_entry(entry: Entry, device: str, weights: Path | None) -> Ready:
     model = create_model(entry.model, **{**starts, **entry.options, **limbs})
     if weights is not None:
         load_weights(model, weights)
-    inputs = _inputs(contract, entry.batch, device)
+    inputs = _inputs(contract, entry, device)
     images = inputs[0].shape[0] * (inputs[0].shape[1] if isinstance(contract, FromViews) else 1)
     return Ready(ready_to_predict(model.to(device).eval()), inputs, images, *_scale(entry.model, contract))
 
@@ -118,9 +120,9 @@ def joints_of(outputs: Any) -> torch.Tensor:
     return joints
 
 
-def _inputs(contract: Contract, batch: int, device: str) -> Inputs:
+def _inputs(contract: Contract, entry: Entry, device: str) -> Inputs:
     """Random samples, made ready as `h36m bench` does; cameras look at the origin from 5 m."""
-    random = np.random.default_rng(0)
+    random, batch = np.random.default_rng(0), entry.batch
 
     def pixels(*shape: int) -> np.ndarray:
         return random.integers(0, 256, shape, np.uint8)
@@ -136,8 +138,10 @@ def _inputs(contract: Contract, batch: int, device: str) -> Inputs:
         pelvis = [torch.zeros(batch, 3, device=device)] if contract.needs_pelvis else []
         return images, cameras, *pelvis
     if isinstance(contract, FromCrops):
-        crops = normalised(torch.from_numpy(pixels(batch, 256, 192, 3)).to(device), contract.backbone)
-        return crops, uniform(batch, 17, 2) - 0.5, uniform(batch, 17, 2) * torch.tensor([192.0, 256.0], device=device)
+        width, height = entry.crop_px
+        crops = normalised(torch.from_numpy(pixels(batch, height, width, 3)).to(device), contract.backbone)
+        size = torch.tensor([float(each) for each in POSEFORMER_SIZE], device=device)
+        return crops, uniform(batch, 17, 2) - 0.5, uniform(batch, 17, 2) * size
     if isinstance(contract, FromPatches):
         patch = contract.patch
         return (normalised_patches(pixels(batch, patch.height, patch.width, 3), device),)
