@@ -10,12 +10,12 @@ from __future__ import annotations
 import gc
 import json
 import os
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 from unittest.mock import patch
 
@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from h36m_toolbox.benchmarks.runs.bench import BenchRequest, bench
 from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
+from h36m_toolbox.benchmarks.speed.forwards import Work, seconds
 from h36m_toolbox.benchmarks.speed.gpu_models import ENTRIES, Ready, joints_of, ready_entry
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.execution import EXACT, PRECISIONS, Execution
@@ -66,15 +67,18 @@ def run_step(step: Step) -> None:
         with step.lines.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
+    @cache
+    def measure() -> Measure:  # made once something is measured
+        return forward_measure(step) if step.kind == "forward" else partial(measured_bench, step)
+
     try:
         if step.kind == "peaks":
             keep(peaks(step.device, step.tiny))
             return
-        measure = forward_measure(step) if step.kind == "forward" else partial(measured_bench, step)
         with _traced_only() if step.tiny else nullcontext():
             for execution in sorted(step.executions, key=lambda each: each.channels_last):  # weights stay laid out so
                 left_out = _left_out(step, execution)
-                record = {"left_out": left_out} if left_out else _result(measure, execution)
+                record = {"left_out": left_out} if left_out else _result(measure(), execution)
                 keep({"execution": asdict(execution), **record})
                 if "failure" in record and _on_gpu(step.device):
                     torch.cuda.synchronize()  # raises where the device answers no more
@@ -112,10 +116,10 @@ def peaks(device: str, tiny: bool) -> dict[str, Any]:
     for precision in PRECISIONS if on_gpu else ("fp32", "bf16"):
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         factors = [each.bfloat16() if precision == "bf16" else each for each in (one, other)]
-        found[f"{precision}_flop_per_s"] = 2 * side**3 / _seconds(partial(torch.matmul, *factors), on_gpu, tiny)
+        found[f"{precision}_flop_per_s"] = 2 * side**3 / _median_s(partial(torch.matmul, *factors), device, tiny)
     source = torch.empty(1 << (20 if tiny else 30), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return found | {"bytes_per_s": 2 * len(source) / _seconds(lambda: target.copy_(source), on_gpu, tiny)}
+    return found | {"bytes_per_s": 2 * len(source) / _median_s(lambda: target.copy_(source), device, tiny)}
 
 
 def forward_measure(step: Step) -> Measure:
@@ -132,12 +136,12 @@ def forward_measure(step: Step) -> Measure:
     error = (reference - labels).norm(dim=-1).mean()
 
     def measure(execution: Execution) -> dict[str, Any]:
-        found, seconds, peak_mb = _forward(ready, execution, step.device, step.tiny)
+        found, took, peak_mb = _forward(ready, execution, step.device, step.tiny)
         poses = found.float() * ready.scale
         return {
             "batch": len(poses),
-            "seconds": seconds,
-            "images_per_s": ready.images / seconds,
+            "seconds": took,
+            "images_per_s": ready.images / took,
             "peak_memory_mb": peak_mb,
             **work,
             "mpjpe_change": float((poses - labels).norm(dim=-1).mean() - error),
@@ -196,24 +200,18 @@ def _forward(ready: Ready, execution: Execution, device: str, tiny: bool) -> tup
         executed = execution.applied(ready.model)
         for _ in range(_CALLS_BEFORE[tiny]):
             found = joints_of(executed(*ready.inputs))
-        seconds = _seconds(lambda: executed(*ready.inputs), on_gpu, tiny)
-    return found, seconds, torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else None
+        took = _median_s(lambda: executed(*ready.inputs), device, tiny)
+    return found, took, torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else None
 
 
-def _seconds(work: Callable[[], object], on_gpu: bool, tiny: bool) -> float:
-    """The median of some calls, each waited for."""
+def _median_s(work: Work, device: str, tiny: bool) -> float:
+    """The median of as many calls as take a while."""
     times: list[float] = []
     for _ in range(0 if tiny else 2):
         work()
     while not times or sum(times) < (_LEAST_TINY_S if tiny else _LEAST_S):
-        if on_gpu:
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if on_gpu:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+        times.append(seconds(work, device))
+    return median(times)
 
 
 def _traced_only() -> AbstractContextManager[Any]:
