@@ -115,6 +115,7 @@ def main() -> None:
     weights = {name: Path(file) for name, _, file in (pair.partition("=") for pair in asked.weights)}
     if strangers := [name for name in (*names, *weights) if name not in ENTRIES]:
         parser.error(f"no model {', '.join(strangers)}; there are {', '.join(ENTRIES)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended; the JSON has what was measured"))  # and no step goes on
     with TemporaryDirectory() as folder:
         found = measured(names, weights, asked, Path(folder))
     print(table(found))
@@ -138,7 +139,7 @@ def measured(names: list[str], weights: dict[str, Path], asked: argparse.Namespa
             left = start + each.ends * whole_s - time.monotonic()
             limit = min(left, each.most_s or left / (len(entries) - done))
             if limit < _NO_STEP_S:
-                _add(found, name, each, [], f"the {asked.minutes:g} minutes were over")
+                _add(found, name, each, [], f"of {asked.minutes:g} minutes none was left for it")
                 continue
             step = Step(
                 each.kind,
@@ -187,7 +188,12 @@ def _started(
         "problems": problems,
         "models": models,
         "measurements": [],
-        "not_measured": [],
+        "not_measured": [
+            {"entry": name, "kind": each.kind, "execution": asdict(execution), "why": "not reached"}
+            for each in ROUNDS
+            for name in names
+            for execution in each.of(ENTRIES[name])
+        ],
     }
     return found, method
 
@@ -237,14 +243,17 @@ def _kill(process: BaseProcess) -> None:
 
 
 def _add(found: dict[str, Any], name: str, done: Round, records: list[dict[str, Any]], ended: str) -> None:
-    """Add the records of a step, and name what has none."""
+    """Add the records of a step, and say why what has none has none."""
     where = {"entry": name, "kind": done.kind}
     found["measurements"] += [where | record | _bound(record, found["peaks"]) for record in records]
-    executions = [asdict(each) for each in done.of(ENTRIES[name])]
-    reached = [record["execution"] for record in records]
-    found["not_measured"] += [
-        where | {"execution": each, "why": ended or "no result"} for each in executions if each not in reached
-    ]
+    tried = [where | {"execution": asdict(each)} for each in done.of(ENTRIES[name])]
+    reached = [where | {"execution": record["execution"]} for record in records]
+    for missing in list(found["not_measured"]):
+        what = {key: value for key, value in missing.items() if key != "why"}
+        if what in reached:
+            found["not_measured"].remove(missing)
+        elif what in tried:
+            missing["why"] = ended or "no result"
 
 
 def _bound(record: dict[str, Any], peaks: dict[str, Any]) -> dict[str, Any]:
