@@ -92,8 +92,9 @@ def _left_out(step: Step, execution: Execution) -> str:
         execution.check(step.device)
     except H36MError as refused:
         return str(refused)
-    if step.tiny and step.kind == "bench" and execution.precision == "bf16":
-        return "a trial does not bench in bf16, which takes minutes without instructions for it"
+    slow = step.kind == "bench" or not ENTRIES[step.entry].trial_bf16
+    if step.tiny and slow and execution.precision == "bf16":
+        return "a trial leaves out what takes minutes in bf16 without instructions for it"
     return ""
 
 

@@ -40,6 +40,7 @@ class Entry:
     tiny: dict[str, Any] = field(default_factory=dict)
     benched: bool = True  # on Human3.6M's frames
     crop_px: tuple[int, int] = POSEFORMER_SIZE  # width, height, of a model of crops
+    trial_bf16: bool = True  # whether a processor without instructions for it has done so in less than minutes
 
     @property
     def card(self) -> ModelCard:
@@ -72,7 +73,7 @@ ENTRIES = {
     "integral-direct": Entry("integral-direct", 64, tiny=_SMALL_PATCH),
     "ransac": Entry("ransac", 8, tiny=_SMALL_VIEWS),
     "algebraic": Entry("algebraic", 8, tiny=_SMALL_VIEWS | {"confidences": False}),
-    "volumetric": Entry("volumetric", 8, tiny=_SMALL_VIEWS | {"voxels": 32}),
+    "volumetric": Entry("volumetric", 8, tiny=_SMALL_VIEWS | {"voxels": 32}, trial_bf16=False),
     "contextpose": Entry("contextpose", 16, tiny=_SMALL_VIEWS | {"voxels": 16}),
     "ca-poseformer-cpn": Entry("ca-poseformer", 64, {"backbone": "cpn"}, _ONE_PASS),
     "ca-poseformer-hrnet_32": Entry("ca-poseformer", 64, {"backbone": "hrnet_32"}, _ONE_PASS),
