@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
+from h36m_toolbox.benchmarks.speed.forwards import fastest_in_turns
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.context_attention import JOINT_CHANNELS, LIMBS, ContextAttention
 from h36m_toolbox.models.contextpose import ContextPose
@@ -131,11 +130,8 @@ def main() -> None:
     with torch.inference_mode():
         difference = float((ours() - theirs()).abs().max())  # also the first call, which is not measured
         assert difference < TOLERANCE_MM, f"joints differ by {difference} mm"
-        times: dict[str, list[float]] = {"ours": [], "official_order": []}
-        for _ in range(asked.repeat):  # in turns, so that a busy machine slows both
-            times["ours"].append(seconds(ours, device))
-            times["official_order"].append(seconds(theirs, device))
-    per_image = {name: min(each) / asked.batch for name, each in times.items()}
+        times = fastest_in_turns({"ours": ours, "official_order": theirs}, device, asked.repeat)
+    per_image = {name: each / asked.batch for name, each in times.items()}
     measured = {
         "settings": vars(asked),
         "seconds_per_image": per_image,
@@ -145,15 +141,6 @@ def main() -> None:
     }
     path = keep_evidence(f"contextpose_forward_{device.type}", measured, ("torch", "numpy"))
     print(f"{measured['speedup']:.2f} times the official order's images/s; joints within {difference:.1e} mm; {path}")
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

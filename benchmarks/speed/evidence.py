@@ -11,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from h36m_toolbox.storage.files import written_whole
+
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 def keep_evidence(name: str, measured: dict[str, Any], libraries: tuple[str, ...]) -> Path:
     """Write `benchmarks/results/<name>.json`: what was measured, then where and with what."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     where = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
@@ -24,7 +25,8 @@ def keep_evidence(name: str, measured: dict[str, Any], libraries: tuple[str, ...
         "commit": _commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    path.write_text(json.dumps({**measured, **where}, indent=1) + "\n")
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps({**measured, **where}, indent=1) + "\n")
     return path
 
 

@@ -1,37 +1,50 @@
-"""Generated frames, labels and detections on disk, for the part of the GPU script that reads as `h36m bench` does."""
+"""Generated labels, detections and frames on disk, for the part of the GPU script that runs `h36m bench`."""
 
 from __future__ import annotations
 
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import click
+from h36m_toolbox.errors import H36MError
 
-from h36m_toolbox.benchmarks.speed.gpu_models import FAILURES
-from h36m_toolbox.cli import main
+_TRAINED, _TESTED = "S1", "S9"
+_FRAMES = {False: "64", True: "8"}  # of a film, in a trial fewer
+_POSES = {False: "8192", True: "64"}  # of a recording that is not filmed
 
-_SUBJECTS = "S1,S9"
+
+def filmed_data(folder: Path, tiny: bool, most_s: float) -> Path:
+    """A DATA folder with frames; H36MError with the words of the command that failed, or if all take
+    more than `most_s`."""
+    labels = ["--format", "parquet", "--format", "multiview", "--test-step", "1"]
+    return _made(folder, ["--frames", _FRAMES[tiny], "--videos", "--masks"], labels, True, most_s)
 
 
-def generated_data(folder: Path, tiny: bool) -> tuple[Path | None, str]:
-    """A DATA folder, and "" ; or None, and what went wrong while it was made."""
-    raw, data = folder / "raw", folder / "data"
-    frames = "2" if tiny else "64"
-    jobs = ["--jobs", "1"] if tiny else []  # starting processes takes longer than a few frames
-    made = ["--out", str(data)]
-    filmed = ["--subjects", _SUBJECTS, "--actions", "Walking", "--frames", frames, "--videos", "--masks"]
-    steps = (
-        ["synth", str(raw), *filmed, *jobs],
-        ["extract", str(raw), *made, *jobs],
-        ["labels", str(raw), *made, "--format", "parquet", "--format", "multiview", "--test-step", "1", *jobs],
-        ["detections", str(raw), *made],
-        ["stats", str(data)],
+def lifted_data(folder: Path, tiny: bool, most_s: float) -> Path:
+    """A DATA folder of more poses, without frames; H36MError as `filmed_data`."""
+    return _made(
+        folder, ["--frames", _POSES[tiny], "--no-videos", "--no-masks"], ["--format", "parquet"], False, most_s
     )
+
+
+def _made(folder: Path, synth: list[str], labels: list[str], filmed: bool, most_s: float) -> Path:
+    raw, data = str(folder / "raw"), folder / "data"
+    made = ["--out", str(data)]
+    steps = [
+        ["synth", raw, "--subjects", f"{_TRAINED},{_TESTED}", "--actions", "Walking", *synth],
+        *([["extract", raw, *made]] if filmed else []),
+        ["labels", raw, *made, *labels],
+        ["detections", raw, *made],
+        *([["stats", str(data)]] if filmed else []),
+    ]
+    until = time.monotonic() + most_s
     for step in steps:
+        command = [sys.executable, "-m", "h36m_toolbox", *step]
         try:
-            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-                main(step, standalone_mode=False)
-        except (click.ClickException, *FAILURES) as error:  # models are measured without data too
-            return None, f"h36m {step[0]}: {error}"
-    return data, ""
+            done = subprocess.run(command, capture_output=True, text=True, timeout=max(until - time.monotonic(), 1))
+        except subprocess.TimeoutExpired as expired:
+            raise H36MError(f"h36m {step[0]}: data took more than {most_s:.0f} s") from expired
+        if done.returncode:
+            raise H36MError(f"h36m {step[0]}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return data

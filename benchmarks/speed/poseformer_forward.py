@@ -12,8 +12,6 @@ goes to benchmarks/results/poseformer_forward_<backbone>_<device>.json.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
+from h36m_toolbox.benchmarks.speed.forwards import fastest_in_turns
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.ca_poseformer import CAPoseFormer, crop_places
 from h36m_toolbox.models.pose_transformer import CONTEXT_HEADS, HEADS, SAMPLES, Attention, Block, DeformableBlock
@@ -104,15 +103,6 @@ def official_attention(layer: Attention, tokens: torch.Tensor) -> torch.Tensor:
     return layer.proj((mixing @ value).transpose(1, 2).reshape(rows, count, width))
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Of one call."""
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
 def given_batch(size: int, device: torch.device) -> PoseFormerBatch:
     """Random crops and joints."""
     random = torch.Generator().manual_seed(0)
@@ -139,12 +129,11 @@ def measured(model: CAPoseFormer, batch: PoseFormerBatch, backbone: str, repeat:
         difference = float((poses_of(ready, checked, backbone) - official_poses(model, checked)).abs().max())
         assert difference < TOLERANCE_M, f"{name}: poses differ by {difference} m"
         ours, theirs = partial(poses_of, ready, given, backbone), partial(official_poses, model, given)
-        times = [(seconds(ours, device), seconds(theirs, device)) for _ in range(repeat)]
-        fastest = [min(each) for each in zip(*times, strict=True)]
+        times = fastest_in_turns({"ours": ours, "official_order": theirs}, device, repeat)
         found[name] = {
-            "ours_images_per_s": len(batch) / fastest[0],
-            "official_order_images_per_s": len(batch) / fastest[1],
-            "speedup": fastest[1] / fastest[0],
+            "ours_images_per_s": len(batch) / times["ours"],
+            "official_order_images_per_s": len(batch) / times["official_order"],
+            "speedup": times["official_order"] / times["ours"],
             "largest_difference_m": difference,
         }
     return found

@@ -1,31 +1,94 @@
-"""The GPU script where there is no GPU: it says so, and its trial walks through every mode on a small network."""
+"""The GPU script where there is no GPU: what it refuses, what its trial measures, and the table it prints."""
 
 import json
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from h36m_toolbox.benchmarks.speed import gpu
+from h36m_toolbox.benchmarks.speed.gpu_measures import Step, forward_measure
+from h36m_toolbox.benchmarks.speed.gpu_models import ENTRIES
+from h36m_toolbox.benchmarks.speed.gpu_table import table
+from h36m_toolbox.models.execution import EXACT, Execution
+from h36m_toolbox.models.registry import model_names
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed" / "gpu.py"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure")
-def test_without_a_gpu_nothing_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    gpu.main([])
-    assert capsys.readouterr().out == "no CUDA device: nothing measured\n"
+def test_without_a_gpu_nothing_is_measured() -> None:
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "no CUDA device: nothing measured\n")
+
+
+def test_every_model_is_measured_and_is_small_in_a_trial() -> None:
+    assert {entry.model for entry in ENTRIES.values()} == set(model_names())
+    for entry in ENTRIES.values():
+        small = entry.in_trial(True)
+        small.card.contract(**small.options)  # raises for options that it has not
+        assert small.batch == 1 < entry.batch == entry.in_trial(False).batch
+
+
+def test_a_forward_is_measured_in_each_execution() -> None:
+    measure = forward_measure(Step("forward", "cpu", True, Path(), "semgcn"))
+    exact, rounded = measure(EXACT), measure(Execution("bf16"))
+    assert exact["seconds"] > 0 and exact["images_per_s"] == exact["batch"] / exact["seconds"]
+    assert exact["flop"] > 0 and exact["bytes"] > 0 and exact["peak_memory_mb"] is None
+    assert exact["joints_moved"] == exact["mpjpe_change"] == 0
+    assert 0 < rounded["joints_moved"] < 0.1 * rounded["pose_size"]
+
+
+def test_the_table_has_what_was_measured_and_names_the_rest() -> None:
+    def record(kind: str, execution: Execution, **values: Any) -> dict[str, Any]:
+        return {"entry": "semgcn", "kind": kind, "execution": asdict(execution), **values}
+
+    forward = {"seconds": 0.5, "images_per_s": 8192.0, "peak_memory_mb": 1234.5, "mpjpe_change": 0.25, "pose_size": 400}
+    bounded = {"unit": "mm", "bound": "arithmetic", "bound_s": 0.25, "times_the_bound": 2.0}
+    compiled, graphs = Execution("bf16", compile=True), Execution("bf16", cuda_graphs=True)
+    found = {
+        "what": "made up",
+        "device": "no device",
+        "peaks": {"fp32_flop_per_s": 2e12, "bytes_per_s": 3e9},
+        "problems": [],
+        "measurements": [
+            record("forward", EXACT, **forward, **bounded),
+            record("forward", graphs, failure="RuntimeError: out of memory"),
+            record("bench", EXACT, seconds=1.0, waiting_share=0.125),
+        ],
+        "not_measured": [record("forward", compiled, why="its 9 s were over")],
+    }
+    lines = table(found).splitlines()
+    assert lines[1] == "Peaks of no device: fp32 2.00 TFLOP/s, copy 3 GB/s."
+    assert lines[5] == "| semgcn | fp32 | 8,192.0 | 1,234 | 12 % | +0.2500 of 400 mm | 2.0 | arithmetic |"
+    assert lines[-4:] == [
+        "- Failed: RuntimeError: out of memory",
+        "  - semgcn: forward bf16 cuda_graphs",
+        "- Not measured: its 9 s were over",
+        "  - semgcn: forward bf16 compile",
+    ]
 
 
 @pytest.mark.slow
-def test_a_trial_takes_every_mode_and_keeps_failures_as_failures(tmp_path: Path) -> None:
+def test_a_trial_takes_every_execution_and_tells_what_a_cpu_leaves_out(tmp_path: Path) -> None:
     out = tmp_path / "trial.json"
-    gpu.main(["--device", "cpu", "--tiny", "--models", "semgcn", "--minutes", "3", "--out", str(out)])
+    command = [SCRIPT, "--device", "cpu", "--tiny", "--only", "semgcn", "--minutes", "4", "--out", out]
+    done = subprocess.run([sys.executable, *map(str, command)], check=True, capture_output=True, text=True)
     found = json.loads(out.read_text())
-    assert found["what"].startswith("TRIAL") and found["data_problem"] == ""
-    records = found["models"]["semgcn"]
-    modes = {(each["mode"], each["precision"]): each for each in records if "mode" in each}
-    assert len(modes) == 12
-    assert all("failure" in modes["graphs", precision] for precision in ("fp32", "tf32", "bf16"))
-    exact, rounded = modes["eager", "fp32"], modes["eager", "bf16"]
-    assert exact["joints_moved"] < 0.01 < rounded["joints_moved"]
-    assert exact["seconds"] > 0 and exact["flop"] > 0 and exact["bound"] in ("arithmetic", "bytes")
-    assert [0 <= each["waiting"] <= 1 for each in records if "waiting" in each] == [True]
+    assert found["what"].startswith("TRIAL") and found["problems"] == found["not_measured"] == []
+    assert "| semgcn | bf16 compile |" in done.stdout
+    for kind in ("forward", "bench"):
+        records = [each for each in found["measurements"] if each["kind"] == kind]
+        assert len(records) == 12  # precisions, compiled or not, as graphs or not
+        for record in records:
+            execution = record["execution"]
+            in_vain = execution["precision"] == "tf32" or execution["cuda_graphs"]
+            in_vain |= kind == "bench" and execution["precision"] == "bf16"
+            assert ("left_out" in record) == in_vain
+            if not in_vain and kind == "bench":
+                assert 0 <= record["waiting_share"] <= 1
+            elif not in_vain:
+                assert record["times_the_bound"] > 0 and record["bound"] in ("arithmetic", "bytes")
