@@ -26,7 +26,8 @@ from h36m_toolbox.frames.writers import box_of, stored_size
 from h36m_toolbox.jobs import Jobs, map_in_order
 from h36m_toolbox.sequences import Sequence
 
-Cut = Callable[[Frames, int, Box], np.ndarray]  # a frame (from 0) and its box -> (height, width, 3) uint8 RGB
+# From a sequence's frames to what cuts one (from 0) by its box: (height, width, 3) uint8 RGB.
+Cutter = Callable[[Frames], Callable[[int, Box], np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -62,7 +63,7 @@ class CropRecipe:
 
     store: FrameStore
     sources: tuple[FrameStore, ...]
-    cut: Cut
+    cutter: Cutter
     every: int = 1
 
 
@@ -156,10 +157,11 @@ def _write(data: Path, recipe: CropRecipe, frames: Frames, labelled: SequenceBox
     store, sequence = recipe.store, labelled.sequence
     about: dict[str, str | int] = {"store": store.name, "made_from": frames.store.name}
     with lossless_written_whole(store.shard(data, sequence), sequence, store.crop_size or (0, 0), about) as writer:
+        cut = recipe.cutter(frames)
         for row, frame in enumerate(labelled.frames.tolist()):
             box = box_of(labelled.boxes, row)
             crc32 = zlib.crc32(frames.jpeg(frame))
-            writer.add(LosslessCrop(frame, recipe.cut(frames, frame, box), box, crc32))
+            writer.add(LosslessCrop(frame, cut(frame, box), box, crc32))
 
 
 def crop_lines(outcomes: list[MadeCrops], data: Path, store: FrameStore) -> list[str]:

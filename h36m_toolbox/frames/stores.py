@@ -205,6 +205,8 @@ def _opened(shard: Path, store: FrameStore) -> PackedImages | LosslessCrops:
 
 def making(data: Path, store: FrameStore) -> str:
     """The command that fills a store, as advice at the end of a message."""
+    if store.lossless and store.crop.startswith("views-"):
+        return f"run `h36m crops {data} --crop views`"
     words = [] if store.layout == "toolbox" else [f"--layout {store.layout}"]
     words += ["--undistort"] if store.undistorted else []
     if store.crop:

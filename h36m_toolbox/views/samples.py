@@ -1,7 +1,8 @@
 """Views of instants as multi-view models see them: undistorted frames of DATA, cut and resized, with cameras.
 
 Frames come undistorted from the store that `h36m extract --undistort` fills, or from whole ones, undistorted as they
-are read: the official way stores a second, recompressed copy of the data set, which this saves.
+are read: the official way stores a second, recompressed copy of the data set, which this saves. Where `h36m crops` has
+cut them already, what it kept is read, the same byte for byte.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from threading import Lock
 import numpy as np
 
 from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.crops.reading import open_crops
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.frames.lossless_shards import LosslessCrops
 from h36m_toolbox.frames.stores import Frames, FrameStore, making, open_frames, stored_frames
 from h36m_toolbox.frames.undistortion import UndistortMap, undistort_map, undistorted
 from h36m_toolbox.sequences import Sequence
@@ -33,6 +36,11 @@ from h36m_toolbox.views.labels import MultiviewLabels
 # Where frames are looked for, in this order: undistorted ones first, as they are the official input.
 STORES = tuple(FrameStore(layout, lens) for lens in (True, False) for layout in ("toolbox", "h36m-fetch"))
 _SHOWN = 3
+
+
+def view_crop_store(size: int) -> FrameStore:
+    """Where crops of `size` x `size` px are kept without loss."""
+    return FrameStore(undistorted=True, crop=f"views-{size}x{size}", lossless=True)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -60,10 +68,32 @@ def person_view(
     `camera` is of `multiview_format.CAMERA_DTYPE`, and belongs to the whole frame.
     """
     (grown,) = scaled_boxes(box[None], box_scale)
-    piece = cut(image, grown)
-    intrinsics = intrinsics_of_cut(camera["K"], grown)
-    intrinsics = intrinsics_of_resized(intrinsics, (piece.shape[1], piece.shape[0]), (size, size))
-    return View(resized(piece, size, size), projection(intrinsics, camera["R"], camera["t"]))
+    return View(person_crop(image, grown, size), _projection_of_crop(grown, camera, size))
+
+
+def person_crop(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    """What a box (4,), whole px, shows of an undistorted frame: (size, size, 3)."""
+    return resized(cut(image, box), size, size)
+
+
+def _projection_of_crop(box: np.ndarray, camera: np.void, size: int) -> np.ndarray:
+    left, top, right, bottom = map(int, box)
+    intrinsics = intrinsics_of_cut(camera["K"], box)
+    intrinsics = intrinsics_of_resized(intrinsics, (right - left, bottom - top), (size, size))
+    return projection(intrinsics, camera["R"], camera["t"])
+
+
+def undistorted_frame(frames: Frames, number: int, maps: UndistortMap | None) -> np.ndarray:
+    """A frame (from 0) without distortion, (height, width, 3), blue green red; `maps` None: the store has it so.
+
+    Raises H36MError for a damaged frame and for one of another size than the map's.
+    """
+    return _undistorted_bgr(frames.image(number), maps)
+
+
+def _undistorted_bgr(image: np.ndarray, maps: UndistortMap | None) -> np.ndarray:
+    reversed_ = np.ascontiguousarray(image[..., ::-1])
+    return reversed_ if maps is None else undistorted(reversed_, maps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +101,8 @@ class ViewReader:
     """Reads views of a label table's instants; from several threads at once, if wanted. Made by `view_reader`."""
 
     labels: MultiviewLabels
-    frames: Mapping[Sequence, Frames]
+    frames: Mapping[Sequence, Frames]  # of what is not among the crops
+    crops: Mapping[Sequence, LosslessCrops]
     size: int
     box_scale: float
     _maps: dict[tuple[str, str], UndistortMap] = field(default_factory=dict, repr=False)
@@ -82,33 +113,47 @@ class ViewReader:
 
         Raises H36MError for a damaged frame and for one of another size than the camera's.
         """
-        sequence = self.labels.recording(instant).views[camera]
-        image = self._frame(self.frames[sequence], self.labels.frame(instant))
+        sequence, frame = self.labels.recording(instant).views[camera], self.labels.frame(instant)
         calibration = self.labels.calibrations[self.labels.subjects[instant], camera]
-        return person_view(image, self.labels.boxes[instant, camera], calibration, self.size, self.box_scale)
+        box = self.labels.boxes[instant, camera]
+        crops = self.crops.get(sequence)
+        if crops is not None and frame in crops:
+            image = np.ascontiguousarray(crops.image(frame, box)[..., ::-1])
+            return View(image, _projection_of_crop(box, calibration, self.size))
+        return person_view(self._frame(self.frames[sequence], frame), box, calibration, self.size, self.box_scale)
 
     def _frame(self, frames: Frames, number: int) -> np.ndarray:
         """A frame without distortion, (height, width, 3), blue green red."""
+        maps = None if frames.store.undistorted else self._map(frames.sequence)
         with self._lock if frames.pack else nullcontext():  # a shard keeps what it read last
-            image = np.ascontiguousarray(frames.image(number)[..., ::-1])
-        if frames.store.undistorted:
-            return image
-        key = (frames.sequence.subject, frames.sequence.camera)
+            image = frames.image(number)
+        return _undistorted_bgr(image, maps)
+
+    def _map(self, sequence: Sequence) -> UndistortMap:
+        key = (sequence.subject, sequence.camera)
         with self._lock:
             if key not in self._maps:
                 self._maps[key] = undistort_map(h36m_camera(*key))
-        return undistorted(image, self._maps[key])
+            return self._maps[key]
 
 
 def view_reader(data: Path, labels: MultiviewLabels, size: int = CROP_SIZE, box_scale: float = 1.0) -> ViewReader:
     """A reader of all views that the labels have a box for.
 
-    Raises H36MError, with the command that makes them, where frames are missing; nothing is read but file names.
+    Raises H36MError, with the command that makes them, where frames are missing; nothing is read but file names and the
+    tables of lossless crops.
     """
     opened: dict[Sequence, Frames] = {}
+    crops: dict[Sequence, LosslessCrops] = {}
     missing: list[str] = []
     for view, rows in labels.rows_of_views():
         wanted: set[int] = set(labels.frames[rows].tolist())
+        found = open_crops(data, view, view_crop_store(size), STORES) if box_scale == 1 else None
+        if found is not None:
+            crops[view] = found
+            wanted -= set(found.frames)
+        if not wanted:
+            continue
         best = wanted
         for store in STORES:
             lacking = wanted - set(stored_frames(data, view, store))
@@ -125,4 +170,4 @@ def view_reader(data: Path, labels: MultiviewLabels, size: int = CROP_SIZE, box_
             f"{making(data, FrameStore(undistorted=True))}, or without --undistort to have them undistorted as they "
             f"are read; {labels.path} asks for them"
         )
-    return ViewReader(labels, opened, size, box_scale)
+    return ViewReader(labels, opened, crops, size, box_scale)
