@@ -14,8 +14,6 @@ textured. Evidence goes to benchmarks/results/poseformer_loader.json.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +26,7 @@ import torch
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.benchmarks.speed.films import FilmPlan, make_films
+from h36m_toolbox.benchmarks.speed.processes import cost, h36m
 from h36m_toolbox.crops.poseformer import POSEFORMER_CROPS
 from h36m_toolbox.detections.bundles import match_detections, read_detections
 from h36m_toolbox.frames.crops import POSEFORMER_SIZE
@@ -45,23 +44,17 @@ EXACT = ("whole frames", "lossless crops", "lossless crops, random order")
 COMPRESSED = ("JPEG crops", "JPEG crops, random order")
 
 
-def h36m(*words: object) -> None:
-    """One command."""
-    subprocess.run([sys.executable, "-m", "h36m_toolbox", *map(str, words)], check=True, capture_output=True)
-
-
 def made_data(folder: Path, frames: int, textured: bool) -> Path:
     """DATA with whole frames and both kinds of crops of eight views: of S9 Walking, or of a textured film of S1."""
     raw, data = folder / "raw", folder / "data"
     if textured:
         make_films(raw, FilmPlan(videos=8, seconds=frames / 50))
     else:
-        h36m("synth", raw, "--subjects", "S9", "--actions", "Walking", "--frames", frames)
-    h36m("extract", raw, "--out", data)
-    h36m("labels", raw, "--out", data)
-    h36m("detections", raw, "--out", data)
-    h36m("extract", raw, "--out", data, "--crop", "poseformer", "--pack")
-    h36m("crops", data)
+        cost(h36m("synth", raw, "--subjects", "S9", "--actions", "Walking", "--frames", str(frames)))
+    for command in ("extract", "labels", "detections"):
+        cost(h36m(command, raw, "--out", data))
+    cost(h36m("extract", raw, "--out", data, "--crop", "poseformer", "--pack"))
+    cost(h36m("crops", data))
     return data
 
 

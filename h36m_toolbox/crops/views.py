@@ -17,7 +17,7 @@ from h36m_toolbox.frames.undistortion import undistort_map
 from h36m_toolbox.sequences import SUBJECTS
 from h36m_toolbox.views.crops import CROP_SIZE
 from h36m_toolbox.views.labels import read_label_table
-from h36m_toolbox.views.samples import person_crop, undistorted_frame, view_crop_store
+from h36m_toolbox.views.samples import person_crop, view_crop_store
 
 VIEW_CROPS = view_crop_store(CROP_SIZE)
 
@@ -48,7 +48,6 @@ def cutter(frames: Frames) -> Callable[[int, Box], np.ndarray]:
         maps = undistort_map(h36m_camera(frames.sequence.subject, frames.sequence.camera))
 
     def cut(frame: int, box: Box) -> np.ndarray:
-        whole = np.array(box, np.int64)
-        return np.asarray(person_crop(undistorted_frame(frames, frame, maps), whole, CROP_SIZE)[..., ::-1])
+        return person_crop(frames, frame, np.array(box, np.int64), CROP_SIZE, maps)
 
     return cut

@@ -1,7 +1,7 @@
 """Images without any loss, small and quick to read: what zstd leaves of differences of colours and rows.
 
-Beside red, green and blue as they are (zstd: 88 kB a crop of 192x256 px of textured footage, PNG: 68) planes that hold
-each row's difference from the row above take 51 kB, and are back in a fifth of the time of a PNG.
+A crop of 192x256 px of textured footage is 147 kB as it is, 88 with zstd alone, 54 with differences before it, 68 to 72
+as PNG, which takes six times as long to read.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-CODEC = "red-green, green, blue-green; rows as differences from the row above; modulo 256; zstd"
+# Rows that follow each other by differences: more are some 3 % smaller and take longer, as each is a step of its own.
+_RUN = 16
+CODEC = f"red-green, green, blue-green; rows less the row above but each {_RUN}th; modulo 256; zstd"
 
 
 def packed_pixels(image: np.ndarray) -> bytes:
     """An image (height, width, 3), uint8 RGB, as `CODEC` says."""
     red, green, blue = cv2.split(image)
     planes = np.stack([red - green, green, blue - green])
-    planes[:, 1:] -= planes[:, :-1].copy()
+    for row in range(_RUN - 1, 0, -1):
+        below = planes[:, row::_RUN]
+        below -= planes[:, row - 1 :: _RUN][:, : below.shape[1]]
     return bytes(pa.Codec("zstd", 1).compress(planes, asbytes=True))
 
 
@@ -25,12 +29,12 @@ def unpacked_pixels(packed: bytes, width: int, height: int) -> np.ndarray:
     """The image (height, width, 3), uint8 RGB, again; ValueError for bytes that are none of this size."""
     try:
         buffer = pa.Codec("zstd").decompress(packed, 3 * height * width)
-        planes = np.frombuffer(buffer, np.uint8).reshape(3, height, width).copy()
     except OSError as error:
         raise ValueError(str(error)) from error
-    step = 1
-    while step < height:  # sums of 1, 2, 4, ... rows: some eight passes, where row after row takes twice as long
-        planes[:, step:] += planes[:, :-step].copy()
-        step *= 2
-    planes[[0, 2]] += planes[1]
+    planes = np.frombuffer(buffer, np.uint8).reshape(3, height, width).copy()
+    for row in range(1, _RUN):
+        below = planes[:, row::_RUN]
+        below += planes[:, row - 1 :: _RUN][:, : below.shape[1]]
+    planes[0] += planes[1]
+    planes[2] += planes[1]
     return np.asarray(cv2.merge(list(planes)), np.uint8)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+import cv2
 import numpy as np
 
 from h36m_toolbox.cameras import h36m_camera
@@ -20,7 +21,7 @@ from h36m_toolbox.crops.reading import open_crops
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames.lossless_shards import LosslessCrops
 from h36m_toolbox.frames.stores import Frames, FrameStore, making, open_frames, stored_frames
-from h36m_toolbox.frames.undistortion import UndistortMap, undistort_map, undistorted
+from h36m_toolbox.frames.undistortion import UndistortMap, undistort_map, undistorted_part
 from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.views.crops import (
     CROP_SIZE,
@@ -36,6 +37,7 @@ from h36m_toolbox.views.labels import MultiviewLabels
 # Where frames are looked for, in this order: undistorted ones first, as they are the official input.
 STORES = tuple(FrameStore(layout, lens) for lens in (True, False) for layout in ("toolbox", "h36m-fetch"))
 _SHOWN = 3
+_NOTHING = np.zeros((0, 0, 3), np.uint8)
 
 
 def view_crop_store(size: int) -> FrameStore:
@@ -68,12 +70,7 @@ def person_view(
     `camera` is of `multiview_format.CAMERA_DTYPE`, and belongs to the whole frame.
     """
     (grown,) = scaled_boxes(box[None], box_scale)
-    return View(person_crop(image, grown, size), _projection_of_crop(grown, camera, size))
-
-
-def person_crop(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """What a box (4,), whole px, shows of an undistorted frame: (size, size, 3)."""
-    return resized(cut(image, box), size, size)
+    return View(resized(cut(image, grown), size, size), _projection_of_crop(grown, camera, size))
 
 
 def _projection_of_crop(box: np.ndarray, camera: np.void, size: int) -> np.ndarray:
@@ -83,17 +80,21 @@ def _projection_of_crop(box: np.ndarray, camera: np.void, size: int) -> np.ndarr
     return projection(intrinsics, camera["R"], camera["t"])
 
 
-def undistorted_frame(frames: Frames, number: int, maps: UndistortMap | None) -> np.ndarray:
-    """A frame (from 0) without distortion, (height, width, 3), blue green red; `maps` None: the store has it so.
+def person_crop(frames: Frames, number: int, box: np.ndarray, size: int, maps: UndistortMap | None) -> np.ndarray:
+    """What a box (4,), whole px, shows of a frame (from 0) without distortion: (size, size, 3) uint8 RGB.
 
-    Raises H36MError for a damaged frame and for one of another size than the map's.
+    `maps` None: the store has the frame undistorted. Only what the box sees is decoded or undistorted. Raises H36MError
+    for a damaged frame and for one of another size than the map's.
     """
-    return _undistorted_bgr(frames.image(number), maps)
-
-
-def _undistorted_bgr(image: np.ndarray, maps: UndistortMap | None) -> np.ndarray:
-    reversed_ = np.ascontiguousarray(image[..., ::-1])
-    return reversed_ if maps is None else undistorted(reversed_, maps)
+    if maps is None:
+        rows_above_the_lower_edge = max(1, int(box[3]))
+        return resized(cut(frames.image(number, rows_above_the_lower_edge), box), size, size)
+    height, width = maps.fraction.shape
+    low = np.clip(box[:2], 0, (width, height))
+    high = np.clip(box[2:], low, (width, height))
+    rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
+    seen = undistorted_part(frames.image(number), maps, rows, columns) if (low < high).all() else _NOTHING
+    return resized(cut(seen, box - np.tile(low, 2)), size, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,7 @@ class ViewReader:
     box_scale: float
     _maps: dict[tuple[str, str], UndistortMap] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
+    _packed: Lock = field(default_factory=Lock, repr=False)
 
     def view(self, instant: int, camera: int) -> View:
         """What camera number `camera` of `sequences.CAMERA_IDS` sees at an instant of the labels.
@@ -115,19 +117,18 @@ class ViewReader:
         """
         sequence, frame = self.labels.recording(instant).views[camera], self.labels.frame(instant)
         calibration = self.labels.calibrations[self.labels.subjects[instant], camera]
-        box = self.labels.boxes[instant, camera]
+        (box,) = scaled_boxes(self.labels.boxes[instant, camera][None], self.box_scale)
         crops = self.crops.get(sequence)
         if crops is not None and frame in crops:
-            image = np.ascontiguousarray(crops.image(frame, box)[..., ::-1])
-            return View(image, _projection_of_crop(box, calibration, self.size))
-        return person_view(self._frame(self.frames[sequence], frame), box, calibration, self.size, self.box_scale)
+            image = crops.image(frame, box)
+        else:
+            image = self._cut(self.frames[sequence], frame, box)
+        return View(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _projection_of_crop(box, calibration, self.size))
 
-    def _frame(self, frames: Frames, number: int) -> np.ndarray:
-        """A frame without distortion, (height, width, 3), blue green red."""
+    def _cut(self, frames: Frames, number: int, box: np.ndarray) -> np.ndarray:
         maps = None if frames.store.undistorted else self._map(frames.sequence)
-        with self._lock if frames.pack else nullcontext():  # a shard keeps what it read last
-            image = frames.image(number)
-        return _undistorted_bgr(image, maps)
+        with self._packed if frames.pack else nullcontext():  # a shard keeps what it read last
+            return person_crop(frames, number, box, self.size, maps)
 
     def _map(self, sequence: Sequence) -> UndistortMap:
         key = (sequence.subject, sequence.camera)
@@ -148,7 +149,7 @@ def view_reader(data: Path, labels: MultiviewLabels, size: int = CROP_SIZE, box_
     missing: list[str] = []
     for view, rows in labels.rows_of_views():
         wanted: set[int] = set(labels.frames[rows].tolist())
-        found = open_crops(data, view, view_crop_store(size), STORES) if box_scale == 1 else None
+        found = open_crops(data, view, view_crop_store(size), STORES) if box_scale == 1.0 else None
         if found is not None:
             crops[view] = found
             wanted -= set(found.frames)
