@@ -6,8 +6,8 @@ Straightforward, in our own words: cv2 reads an undistorted frame's JPEG file, n
 cv2 resizes it by areas to 384 x 384; what numpy then takes to normalise in float64 is measured too, but no part of the
 ratios, as ours is normalised on the device. Ours: the same files; whole frames as filmed, undistorted as they are read;
 and lossless crops (`h36m crops --crop views`) of the undistorted files. The first and the last must be the
-straightforward loader's, byte for byte, or the script ends. CPU seconds, in turns; footage of `films.py`. Evidence goes to
-benchmarks/results/views_loader.json.
+straightforward loader's, byte for byte, or the script ends. CPU seconds, in turns; footage of `films.py`. Evidence goes
+to benchmarks/results/views_loader.json.
 """
 
 from __future__ import annotations
