@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,26 +56,27 @@ class LosslessWriter:
 
     def __init__(self, writer: pq.ParquetWriter, sequence: Sequence) -> None:
         self._writer, self._sequence = writer, sequence
-        self._rows: list[tuple[LosslessCrop, bytes]] = []
+        self._crops: list[LosslessCrop] = []  # that wait, without their images
+        self._packed: list[bytes] = []
 
     def add(self, crop: LosslessCrop) -> None:
         """Append one crop."""
-        self._rows.append((crop, packed_pixels(crop.image)))
-        if len(self._rows) == FRAMES_A_GROUP:
+        self._packed.append(packed_pixels(crop.image))
+        self._crops.append(replace(crop, image=np.empty((0, 0, 3), np.uint8)))
+        if len(self._crops) == FRAMES_A_GROUP:
             self.flush()
 
     def flush(self) -> None:
         """Write the crops that wait as one row group."""
-        if not self._rows:
+        if not self._crops:
             return
-        crops, packed = zip(*self._rows, strict=True)
-        columns = key_columns(self._sequence, [crop.frame for crop in crops])
-        columns["pixels"] = pa.array(packed, pa.binary())
-        columns["pixels_bytes"] = pa.array(map(len, packed), pa.int32())
-        columns["jpeg_crc32"] = pa.array([crop.jpeg_crc32 for crop in crops], pa.uint32())
-        columns |= box_columns([crop.box for crop in crops])
+        columns = key_columns(self._sequence, [crop.frame for crop in self._crops])
+        columns["pixels"] = pa.array(self._packed, pa.binary())
+        columns["pixels_bytes"] = pa.array(map(len, self._packed), pa.int32())
+        columns["jpeg_crc32"] = pa.array([crop.jpeg_crc32 for crop in self._crops], pa.uint32())
+        columns |= box_columns([crop.box for crop in self._crops])
         self._writer.write_table(pa.table(columns, self._writer.schema))
-        self._rows = []
+        self._crops, self._packed = [], []
 
 
 @contextmanager
