@@ -53,11 +53,6 @@ class FrameStore:
         return _ROOTS[self.layout] + undistorted + crop
 
     @property
-    def whole(self) -> FrameStore:
-        """The store of the whole frames that its crops are of."""
-        return replace(self, crop="", lossless=False)
-
-    @property
     def crop_size(self) -> tuple[int, int] | None:
         """Width and height of the crops, px; None for whole frames."""
         match = _CROP.fullmatch(self.crop)
