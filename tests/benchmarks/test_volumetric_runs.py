@@ -248,7 +248,7 @@ def test_lossless_crops_give_the_same_views_and_need_no_frames(
     own: Path, archives_folder: Path, tmp_path: Path
 ) -> None:
     labels = read_multiview_labels(own, "val")
-    places = [(instant, camera) for instant in (0, 2) for camera in range(4)]
+    places = [(0, camera) for camera in range(4)]
 
     def views() -> list[View]:
         reader = view_reader(own, labels)
@@ -263,10 +263,12 @@ def test_lossless_crops_give_the_same_views_and_need_no_frames(
     said = done("crops", own, "--crop", "views", "--subjects", "S9", "--jobs", 1)
     assert f"{len(labels) * 4} crops" in said
     assert_same(views(), whole)
-    (own / "images").unlink()
+    (own / "images").rename(own / "elsewhere")
     assert_same(views(), whole)
     assert not view_reader(own, labels).frames
-    done("extract", archives_folder, "--out", own, "--undistort", "--every", 64, "--subjects", "S9", "--jobs", 1)
+    (own / "elsewhere").rename(own / "images")
+    one_camera = ("--subjects", "S9", "--cameras", "54138969", "--every", 64, "--jobs", 1)
+    done("extract", archives_folder, "--out", own, "--undistort", *one_camera)
     with pytest.raises(H36MError, match="its crops are of other images"):
         view_reader(own, labels)
     shutil.rmtree(own / "images-undistorted-crop-views-384x384-lossless")

@@ -56,7 +56,7 @@ def official_crops(data: Path, every: int = 1) -> dict[int, np.ndarray]:
     return found
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
 def test_packed_pixels_come_back_as_they_were(image: np.ndarray) -> None:
     height, width = image.shape[:2]

@@ -122,7 +122,7 @@ def test_squares_around_joints_are_erased_at_their_mean(name: str, size: int) ->
     case.assert_matches(name, erased(normalised(case.given("image")), case.given("centers_xy"), size))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(
     st.tuples(st.integers(-400, 1100), st.integers(-400, 1100), st.integers(2, 900), st.integers(2, 900)),
     st.booleans(),
