@@ -10,8 +10,8 @@ Places agree within 1e-6, patches but for one grey level in at most 0.05 % of al
 and two roundings of one map may fall to either side, for a whole column where the map is not turned. The loader's
 floor, measured beside it, is cv2's decoding of the same files and nothing else. CPU seconds in turns, wall seconds for
 what runs in threads; peak memory of processes that do one thing once, above what they held before. Images are noise,
-1000 x 1002 and 1000 x 1000, as smooth as photographs are; the forward is R50, 256 x 256, a batch of eight on one thread.
-Evidence goes to benchmarks/results/integral.json.
+1000 x 1002 and 1000 x 1000, as smooth as photographs are; the forward is R50, 256 x 256, a batch of eight on one
+thread. Evidence goes to benchmarks/results/integral.json.
 """
 
 from __future__ import annotations
