@@ -56,7 +56,7 @@ class MadeCrops:
 
 @dataclass(frozen=True)
 class CropRecipe:
-    """Into which store, of which whole frames (the first of these stores that holds any), how, and every which frame.
+    """Into which store, of which whole frames (the first of these stores that holds most), how, and every which frame.
 
     Shards hold only labelled frames whose number is a multiple of `every`.
     """
@@ -118,11 +118,12 @@ def _made(data: Path, recipe: CropRecipe, labelled: SequenceBoxes) -> MadeCrops:
 
 def _source(data: Path, recipe: CropRecipe, labelled: SequenceBoxes) -> tuple[Frames, SequenceBoxes] | None:
     """The whole frames, and those of the labelled frames that they have; None for none."""
-    for whole in recipe.sources:
-        there = np.isin(labelled.frames, stored_frames(data, labelled.sequence, whole))
-        if there.any():
-            return open_frames(data, labelled.sequence, whole), labelled.taken(there)
-    return None
+    stored = {whole: stored_frames(data, labelled.sequence, whole) for whole in recipe.sources}
+    there = {whole: np.isin(labelled.frames, frames) for whole, frames in stored.items()}
+    most = max(there, key=lambda whole: int(there[whole].sum()))  # the first of several, as their order says
+    if not there[most].any():
+        return None
+    return open_frames(data, labelled.sequence, most), labelled.taken(there[most])
 
 
 def _manifest(data: Path, recipe: CropRecipe, frames: Frames, labelled: SequenceBoxes) -> ImageManifest:

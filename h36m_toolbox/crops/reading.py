@@ -12,12 +12,16 @@ from h36m_toolbox.sequences import Sequence
 
 
 def open_crops(
-    data: Path, sequence: Sequence, store: FrameStore, sources: tuple[FrameStore, ...]
+    data: Path,
+    sequence: Sequence,
+    store: FrameStore,
+    sources: tuple[FrameStore, ...],
+    chosen: FrameStore | None = None,
 ) -> LosslessCrops | None:
-    """The crops of a sequence in a store of lossless ones; None where there are none.
+    """The crops of a sequence in a store of lossless ones, made of one of `sources`; None where there are none.
 
-    Where one of `sources`, stores of whole frames, holds the first frame too, its file must be the one that was cut:
-    H36MError otherwise, and for a damaged shard.
+    Where their source still holds the first frame, its file must be the one that was cut, and `chosen`, the store that
+    would be read without crops, must be their source: H36MError otherwise, and for a damaged shard.
     """
     shard = store.shard(data, sequence)
     if not shard.is_file():
@@ -25,14 +29,21 @@ def open_crops(
     crops = LosslessCrops.open(shard)
     if not len(crops.numbers):
         return crops
-    first = int(crops.numbers[0])
-    present = [jpeg for whole in sources if (jpeg := _jpeg(data, sequence, whole, first)) is not None]
-    if present and zlib.crc32(present[0]) != crops.jpeg_crc32[0]:
+    source = source_of(crops, sources)
+    jpeg = _jpeg(data, sequence, source, int(crops.numbers[0]))
+    is_other = jpeg is not None and zlib.crc32(jpeg) != crops.jpeg_crc32[0]
+    if is_other or (chosen is not None and chosen != source):
+        rule = store.crop.split("-")[0]
         raise H36MError(
-            f"{shard}: its crops are of other images than DATA holds now; run `h36m crops {data}` again, or remove the "
-            "file"
+            f"{shard}: its crops are of other images than DATA holds now; run `h36m crops {data} --crop {rule}` again, or "
+            "remove the file"
         )
     return crops
+
+
+def source_of(crops: LosslessCrops, sources: tuple[FrameStore, ...]) -> FrameStore:
+    """Which of the stores of whole frames crops say that they are of; the first where they came from a video."""
+    return next((source for source in sources if source.name == crops.about.get("made_from")), sources[0])
 
 
 def _jpeg(data: Path, sequence: Sequence, whole: FrameStore, frame: int) -> bytes | None:

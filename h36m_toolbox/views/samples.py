@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from h36m_toolbox.cameras import h36m_camera
-from h36m_toolbox.crops.reading import open_crops
+from h36m_toolbox.crops.reading import open_crops, source_of
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames.lossless_shards import LosslessCrops
 from h36m_toolbox.frames.stores import Frames, FrameStore, making, open_frames, stored_frames
@@ -149,21 +149,17 @@ def view_reader(data: Path, labels: MultiviewLabels, size: int = CROP_SIZE, box_
     missing: list[str] = []
     for view, rows in labels.rows_of_views():
         wanted: set[int] = set(labels.frames[rows].tolist())
-        found = open_crops(data, view, view_crop_store(size), STORES) if box_scale == 1.0 else None
-        if found is not None:
-            crops[view] = found
-            wanted -= set(found.frames)
-        if not wanted:
-            continue
-        best = wanted
-        for store in STORES:
-            lacking = wanted - set(stored_frames(data, view, store))
-            if not lacking:
-                opened[view] = open_frames(data, view, store)
-                break
-            best = min(best, lacking, key=len)
-        else:
-            missing.append(f"{view} ({len(best)} of {len(wanted)}, the first is frame {min(best)})")
+        store = next((each for each in STORES if wanted <= set(stored_frames(data, view, each))), None)
+        kept = open_crops(data, view, view_crop_store(size), STORES, store) if box_scale == 1.0 else None
+        sources = STORES
+        if kept is not None:
+            crops[view], sources = kept, (source_of(kept, STORES),)
+            wanted -= set(kept.frames)
+        lacking = min((wanted - set(stored_frames(data, view, each)) for each in sources), key=len) if wanted else None
+        if lacking:
+            missing.append(f"{view} ({len(lacking)} of {len(rows)}, the first is frame {min(lacking)})")
+        elif wanted:
+            opened[view] = open_frames(data, view, store or sources[0])
     if missing:
         more = f" and {len(missing) - _SHOWN} more sequences" if len(missing) > _SHOWN else ""
         raise H36MError(
