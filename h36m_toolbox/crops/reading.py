@@ -35,8 +35,8 @@ def open_crops(
     if is_other or (chosen is not None and chosen != source):
         rule = store.crop.split("-")[0]
         raise H36MError(
-            f"{shard}: its crops are of other images than DATA holds now; run `h36m crops {data} --crop {rule}` again, or "
-            "remove the file"
+            f"{shard}: its crops are of other images than DATA holds now; run `h36m crops {data} --crop {rule}` again, "
+            "or remove the file"
         )
     return crops
 
