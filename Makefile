@@ -26,7 +26,7 @@ check: test
 bench: .venv/installed
 	for script in extract_frames sparse_frames undistorted_frames mask_boxes \
 		metrics lifters train_epoch torchrun_scaling \
-		contextpose_forward poseformer_loader poseformer_forward integral \
+		contextpose_forward poseformer_loader views_loader poseformer_forward integral \
 		gpu; do \
 		$(BIN)/python benchmarks/speed/$$script.py || exit 1; \
 	done

@@ -18,6 +18,7 @@ COMMANDS = (
     "synth",
     "download",
     "extract",
+    "crops",
     "labels",
     "detections",
     "stats",

@@ -16,9 +16,10 @@ SHARED_OPTIONS = ("flip_test", "stored_crops", "cache_features")
 class FromCrops:
     """The contract: which detections and protocol are its own, and how it is run.
 
-    `flip_test` averages over the mirror image. `stored_crops` takes the 192 x 256 crops that `h36m extract --crop
-    poseformer` has put into DATA, which were compressed twice, in place of whole frames. `cache_features` keeps the
-    backbone's maps on disk while it trains. Raises H36MError for values that are not true or false.
+    `flip_test` averages over the mirror image. `stored_crops` takes the 192 x 256 JPEG crops that `h36m extract --crop
+    poseformer` has put into DATA, which were compressed twice, in place of whole frames and lossless crops.
+    `cache_features` keeps the backbone's maps on disk while it trains. Raises H36MError for values that are not true or
+    false.
     """
 
     backbone: str

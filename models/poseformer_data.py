@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from threading import local
+from threading import Lock, local
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,8 @@ import pyarrow as pa
 import torch
 
 from h36m_toolbox.cameras import h36m_camera
+from h36m_toolbox.crops.poseformer import POSEFORMER_CROPS
+from h36m_toolbox.crops.reading import open_crops
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats.poseformer import screen_normalised_float32
 from h36m_toolbox.formats.poseformer_inputs import DETECTIONS, read_official_inputs
@@ -24,10 +25,10 @@ from h36m_toolbox.frames.crops import (
     POSEFORMER_SIZE,
     BoxGeometry,
     box_geometry,
-    cropped_image,
     poseformer_boxes,
     poseformer_coordinates,
 )
+from h36m_toolbox.frames.lossless_shards import LosslessCrops
 from h36m_toolbox.frames.stores import WHOLE_FRAMES, Frames, FrameStore, making, open_frames, stored_frames
 from h36m_toolbox.models.poseformer_inputs import PoseFormerBatch
 from h36m_toolbox.pose_tables import pose_array, pose_field, row_keys, sequence_of_code
@@ -120,12 +121,17 @@ def rows_of_data(data: Path, labels: pa.Table, pixels: np.ndarray, detections: s
 
 
 def rows_with_frames(rows: PoseFormerRows, data: Path, store: FrameStore = WHOLE_FRAMES) -> PoseFormerRows:
-    """Those whose frame DATA holds; an H36MError, with the command that makes frames, where it holds none of them."""
+    """Those whose frame DATA holds, or the lossless crop of it where whole frames are asked for.
+
+    An H36MError, with the command that makes frames, where it holds none of them.
+    """
+    stores = (store, POSEFORMER_CROPS) if store == WHOLE_FRAMES else (store,)
     there = np.zeros(len(rows), bool)
     codes, frames = rows.keys >> 32, rows.keys & 0xFFFFFFFF
     for code in np.unique(codes):
-        stored = stored_frames(data, sequence_of_code(int(code)), store)
-        there |= (codes == code) & np.isin(frames, stored)
+        for each in stores:
+            stored = stored_frames(data, sequence_of_code(int(code)), each)
+            there |= (codes == code) & np.isin(frames, stored)
     if not there.any():
         raise H36MError(f"{store.root(data)}: none of the {len(rows)} frames is there; {making(data, store)}")
     return rows.taken(there)
@@ -142,23 +148,37 @@ class ReadsCrops(Protocol):
 class CropReader:
     """Reads crops of rows from the frames in DATA, from several threads at once.
 
-    From whole frames the crops are the official ones; `CROP_STORE` holds them ready, but compressed once more.
+    From whole frames the crops are the official ones; where `h36m crops` has cut them already, those are read, the same
+    byte for byte. `CROP_STORE` holds crops that were compressed once more.
     """
 
     def __init__(self, data: Path, store: FrameStore = WHOLE_FRAMES) -> None:
         if store not in (WHOLE_FRAMES, CROP_STORE):
             raise H36MError(f"no crops of {store.name}; there are those of {WHOLE_FRAMES.name} and {CROP_STORE.name}")
         self._data, self._store = data, store
+        self._lossless: dict[Sequence, LosslessCrops | None] = {}
+        self._lock = Lock()
         self._opened = local()  # a packed sequence keeps what it read last, which two threads must not exchange
 
     def crop(self, key: int, box: np.ndarray) -> np.ndarray:
-        """(256, 192, 3) uint8 RGB of a frame; H36MError where it is missing or damaged."""
-        frames = self._frames(sequence_of_code(key >> 32))
+        """(256, 192, 3) uint8 RGB of a frame.
+
+        Raises H36MError where it is missing or damaged, and where the lossless crop of it is of another box or image.
+        """
+        sequence, frame = sequence_of_code(key >> 32), key & 0xFFFFFFFF
         if self._store.crop:
-            return frames.image(key & 0xFFFFFFFF)
+            return self._frames(sequence).image(frame)
+        lossless = self._crops(sequence)
+        if lossless is not None and frame in lossless:
+            return lossless.image(frame, box)
         left, top, right, bottom = box.tolist()
-        image = frames.image(key & 0xFFFFFFFF, rows=max(1, math.ceil(bottom) + 1))  # nothing below is seen
-        return cropped_image(image, (left, top, right, bottom), POSEFORMER_SIZE)
+        return self._frames(sequence).crop(frame, (left, top, right, bottom), POSEFORMER_SIZE)
+
+    def _crops(self, sequence: Sequence) -> LosslessCrops | None:
+        with self._lock:
+            if sequence not in self._lossless:
+                self._lossless[sequence] = open_crops(self._data, sequence, POSEFORMER_CROPS, (WHOLE_FRAMES,))
+            return self._lossless[sequence]
 
     def _frames(self, sequence: Sequence) -> Frames:
         opened: dict[Sequence, Frames] = self._opened.__dict__.setdefault("by_sequence", {})

@@ -2,31 +2,35 @@
 
     python benchmarks/speed/poseformer_loader.py [--frames N] [--repeat N]
 
-Straightforward, in our own words: cv2 reads the whole frame, warps it, and numpy normalises the sample in float. Ours:
-the rows that the crop sees, the same warp, and a batch normalised at once, here on the CPU too although it is the
-device's work; and crops that `h36m extract --crop poseformer --pack` stored, which were compressed twice. The exact
-crops must be those of the straightforward loader, byte for byte. CPU seconds, in turns. Frames are synthetic, 1000 x
-1000, about as large as the real ones. Evidence goes to benchmarks/results/poseformer_loader.json.
+Straightforward, in our own words: cv2 reads the whole frame, warps it, and numpy normalises the sample in float. Ours,
+of which each batch is normalised at once, here on the CPU too although it is the device's work: whole frames, of which
+the rows that the crop sees are decoded; lossless crops (`h36m crops`); and crops that `h36m extract --crop poseformer
+--pack` stored, which were compressed twice. All but the last must be those of the straightforward loader, byte for
+byte, or the script ends. Crops are read in the labels' order, as they are scored, and in a random one, as they are
+trained on. CPU seconds, in turns, once for each of two kinds of footage: what `h36m synth` draws, flat, and `films.py`,
+textured. Evidence goes to benchmarks/results/poseformer_loader.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
+from h36m_toolbox.benchmarks.speed.films import FilmPlan, make_films
+from h36m_toolbox.benchmarks.speed.processes import cost, h36m
+from h36m_toolbox.crops.poseformer import POSEFORMER_CROPS
 from h36m_toolbox.detections.bundles import match_detections, read_detections
 from h36m_toolbox.frames.crops import POSEFORMER_SIZE
-from h36m_toolbox.frames.stores import WHOLE_FRAMES
+from h36m_toolbox.frames.stores import WHOLE_FRAMES, FrameStore
 from h36m_toolbox.labels import read_labels
 from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, PoseFormerRows, poseformer_rows
 from h36m_toolbox.models.poseformer_inputs import normalised
@@ -35,21 +39,22 @@ from h36m_toolbox.skeletons import H36M_17
 
 BATCH = 32
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+OFFICIAL = "straightforward"
+EXACT = ("whole frames", "lossless crops", "lossless crops, random order")
+COMPRESSED = ("JPEG crops", "JPEG crops, random order")
 
 
-def made_data(folder: Path, frames: int) -> Path:
-    """DATA with whole frames and stored crops of S9 Walking."""
+def made_data(folder: Path, frames: int, textured: bool) -> Path:
+    """DATA with whole frames and both kinds of crops of eight views: of S9 Walking, or of a textured film of S1."""
     raw, data = folder / "raw", folder / "data"
-    size = f"{POSEFORMER_SIZE[0]}x{POSEFORMER_SIZE[1]}"
-    for words in (
-        ["synth", raw, "--subjects", "S9", "--actions", "Walking", "--frames", frames],
-        ["extract", raw, "--out", data],
-        ["labels", raw, "--out", data],
-        ["detections", raw, "--out", data],
-        ["extract", raw, "--out", data, "--crop", "poseformer", "--size", size, "--pack"],
-    ):
-        command = [sys.executable, "-m", "h36m_toolbox", *map(str, words)]
-        subprocess.run(command, check=True, capture_output=True)
+    if textured:
+        make_films(raw, FilmPlan(videos=8, seconds=frames / 50))
+    else:
+        cost(h36m("synth", raw, "--subjects", "S9", "--actions", "Walking", "--frames", str(frames)))
+    for command in ("extract", "labels", "detections"):
+        cost(h36m(command, raw, "--out", data))
+    cost(h36m("extract", raw, "--out", data, "--crop", "poseformer", "--pack"))
+    cost(h36m("crops", data))
     return data
 
 
@@ -70,6 +75,91 @@ def cpu_ms(work: Callable[[], object], images: int) -> float:
     return (time.process_time() - start) / images * 1000
 
 
+def bytes_an_image(data: Path, store: FrameStore, images: int) -> float:
+    """Mean size on disk."""
+    return sum(path.stat().st_size for path in store.root(data).rglob("*") if path.is_file()) / images
+
+
+def measurements(data: Path, split: str, repeat: int) -> dict[str, Any]:
+    """CPU ms an image, images a second and core, and how many times the straightforward loader's; sizes."""
+    labels = read_labels(data, split, ["joints_3d_camera"])
+    pixels = match_detections(labels, read_detections(data, "gt"), "gt", H36M_17.joints)
+    rows = poseformer_rows(labels, pixels)
+    keys = rows.keys.tolist()
+    random = np.random.default_rng(0).permutation(len(rows))
+    folders = [WHOLE_FRAMES.folder(data, sequence_of_code(key >> 32)) for key in keys]
+    paths = [
+        folder / WHOLE_FRAMES.file_name(sequence_of_code(key >> 32), key & 0xFFFFFFFF)
+        for folder, key in zip(folders, keys, strict=True)
+    ]
+    lossless, compressed = CropReader(data), CropReader(data, CROP_STORE)
+    with TemporaryDirectory() as folder:  # as `data`, without lossless crops
+        (Path(folder) / WHOLE_FRAMES.name).symlink_to(WHOLE_FRAMES.root(data))
+        whole = CropReader(Path(folder))
+
+        def official() -> list[np.ndarray]:
+            return [straightforward(path, box) for path, box in zip(paths, rows.boxes, strict=True)]
+
+        def crops(reader: CropReader, some: PoseFormerRows = rows) -> list[np.ndarray]:
+            return [reader.crop(key, box) for key, box in zip(some.keys.tolist(), some.boxes, strict=True)]
+
+        loaders: dict[str, Callable[[], list[np.ndarray]]] = {
+            OFFICIAL: official,
+            "whole frames": lambda: crops(whole),
+            "lossless crops": lambda: crops(lossless),
+            "lossless crops, random order": lambda: crops(lossless, rows.taken(random)),
+            "JPEG crops": lambda: crops(compressed),
+            "JPEG crops, random order": lambda: crops(compressed, rows.taken(random)),
+        }
+        truth = [crop[..., ::-1] for crop in official()]
+        for name in EXACT:  # also the first reading of each file
+            wanted = [truth[row] for row in random] if name.endswith("random order") else truth
+            for theirs, mine in zip(wanted, loaders[name](), strict=True):
+                assert np.array_equal(theirs, mine), f"{name}: the crops are not those of the straightforward loader"
+        times: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in loaders} for kind in KINDS}
+        for _ in range(repeat):
+            for kind, (theirs_as, ours_as) in KINDS.items():
+                for name, load in loaders.items():
+                    finish = theirs_as if name == OFFICIAL else ours_as
+                    times[kind][name].append(cpu_ms(lambda: finish(load()), len(rows)))  # noqa: B023
+    best = {kind: {name: min(each) for name, each in by_name.items()} for kind, by_name in times.items()}
+    return {
+        "images": len(rows),
+        "cpu_ms_per_image": best,
+        "samples_cpu_ms_per_image": times,
+        "images_per_s_per_core": {
+            kind: {name: 1000 / value for name, value in by_name.items()} for kind, by_name in best.items()
+        },
+        "speedup": {
+            kind: {name: by_name[OFFICIAL] / value for name, value in by_name.items() if name != OFFICIAL}
+            for kind, by_name in best.items()
+        },
+        "kB_per_image": {
+            store.name: bytes_an_image(data, store, len(rows)) / 1000
+            for store in (WHOLE_FRAMES, POSEFORMER_CROPS, CROP_STORE)
+        },
+    }
+
+
+def one_by_one(crops: list[np.ndarray]) -> None:
+    """Normalised as in the official loader, in float64, each sample by itself."""
+    for crop in crops:
+        np.ascontiguousarray(((crop[..., ::-1] / 255.0 - MEAN) / DEVIATION).astype(np.float32))
+
+
+def batch_by_batch(crops: list[np.ndarray]) -> None:
+    """Normalised as ours are."""
+    for start in range(0, len(crops), BATCH):
+        normalised(torch.from_numpy(np.stack(crops[start : start + BATCH])), "hrnet_32")
+
+
+def as_read(crops: list[np.ndarray]) -> None:
+    """Left as they are."""
+
+
+KINDS = {"uint8": (as_read, as_read), "normalised": (one_by_one, batch_by_batch)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=int, default=24, help="of each of eight views")
@@ -77,65 +167,19 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    with TemporaryDirectory() as folder:
-        data = made_data(Path(folder), asked.frames)
-        labels = read_labels(data, "val", ["joints_3d_camera"])
-        rows = poseformer_rows(labels, match_detections(labels, read_detections(data, "gt"), "gt", H36M_17.joints))
-        measured = measurements(data, rows, asked.repeat)
-    path = keep_evidence("poseformer_loader", {"settings": vars(asked), **measured}, ("simplejpeg", "numpy", "torch"))
-    times = measured["speedup"]
-    print(
-        f"{times['exact, normalised']:.1f} times the straightforward loader's images/s per core, byte for byte "
-        f"({times['exact, uint8']:.1f} without normalisation on either side); {times['stored crops, uint8']:.0f} times "
-        f"from stored crops; {path}"
-    )
-
-
-def measurements(data: Path, rows: PoseFormerRows, repeat: int) -> dict[str, dict[str, float]]:
-    """CPU ms an image, images a second and core, and how many times the straightforward loader's."""
-    keys = rows.keys.tolist()
-    folders = [WHOLE_FRAMES.folder(data, sequence_of_code(key >> 32)) for key in keys]
-    paths = [
-        folder / WHOLE_FRAMES.file_name(sequence_of_code(key >> 32), key & 0xFFFFFFFF)
-        for folder, key in zip(folders, keys, strict=True)
-    ]
-    exact, stored = CropReader(data), CropReader(data, CROP_STORE)
-
-    def cv2_crops() -> list[np.ndarray]:
-        return [straightforward(path, box) for path, box in zip(paths, rows.boxes, strict=True)]
-
-    def crops(reader: CropReader) -> list[np.ndarray]:
-        return [reader.crop(key, box) for key, box in zip(keys, rows.boxes, strict=True)]
-
-    def cv2_normalised() -> None:
-        for crop in cv2_crops():
-            np.ascontiguousarray(((crop[..., ::-1] / 255.0 - MEAN) / DEVIATION).astype(np.float32))
-
-    def ours_normalised() -> None:
-        found = crops(exact)
-        for start in range(0, len(found), BATCH):
-            normalised(torch.from_numpy(np.stack(found[start : start + BATCH])), "hrnet_32")
-
-    for theirs, mine in zip(cv2_crops(), crops(exact), strict=True):  # also the first reading of each file
-        assert np.array_equal(theirs[..., ::-1], mine), "the exact crops are not those of the straightforward loader"
-    crops(stored)
-    loaders: dict[str, tuple[Callable[[], object], str]] = {
-        "straightforward, uint8": (cv2_crops, "straightforward, uint8"),
-        "straightforward, normalised": (cv2_normalised, "straightforward, normalised"),
-        "exact, uint8": (lambda: crops(exact), "straightforward, uint8"),
-        "exact, normalised": (ours_normalised, "straightforward, normalised"),
-        "stored crops, uint8": (lambda: crops(stored), "straightforward, uint8"),
-    }
-    times: dict[str, list[float]] = {name: [] for name in loaders}
-    for _ in range(repeat):
-        for name, (work, _) in loaders.items():
-            times[name].append(cpu_ms(work, len(rows)))
-    best = {name: min(each) for name, each in times.items()}
-    return {
-        "cpu_ms_per_image": best,
-        "images_per_s_per_core": {name: 1000 / value for name, value in best.items()},
-        "speedup": {name: best[beside] / best[name] for name, (_, beside) in loaders.items() if name != beside},
-    }
+    measured: dict[str, Any] = {"settings": vars(asked)}
+    for footage, split, textured in (("drawn", "val", False), ("textured", "train", True)):
+        with TemporaryDirectory() as folder:
+            measured[footage] = measurements(made_data(Path(folder), asked.frames, textured), split, asked.repeat)
+        print(f"{footage} footage, times the straightforward loader's images/s per core:")
+        for name in (*EXACT, *COMPRESSED):
+            uint8, floats = (measured[footage]["speedup"][kind][name] for kind in KINDS)
+            rate = measured[footage]["images_per_s_per_core"]["uint8"][name]
+            exact = "byte for byte" if name in EXACT else "compressed twice"
+            print(f"  {name}: {uint8:.1f} ({rate:.0f}/s), {floats:.1f} with normalisation; {exact}")
+        sizes = ", ".join(f"{name} {size:.0f}" for name, size in measured[footage]["kB_per_image"].items())
+        print(f"  kB an image: {sizes}")
+    print(keep_evidence("poseformer_loader", measured, ("simplejpeg", "opencv-python-headless", "numpy", "torch")))
 
 
 if __name__ == "__main__":

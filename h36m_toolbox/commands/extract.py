@@ -56,6 +56,9 @@ class Size(click.ParamType):
 @click.option(
     "--size", type=Size(), metavar="WxH", show_default="256x256, poseformer 192x256", help="Of the crops, px."
 )
+@click.option(
+    "--lossless", is_flag=True, help="Crops of the whole frames' JPEG files, not compressed by JPEG again; packed."
+)
 @click.option("--pack", is_flag=True, help="Inside a Parquet file a sequence, not one file a frame.")
 @click.option(
     "--quality", type=click.IntRange(1, 100), show_default="88; undistorted and crops 95", help="JPEG quality."
@@ -109,16 +112,23 @@ def _recipe(options: dict[str, Any]) -> Any:
     rule, size = options["crop"], options["size"]
     if size and not rule:
         raise click.UsageError(f"--size {size} is the size of crops; give a rule too, such as --crop toolbox")
+    lossless = options["lossless"]
+    if lossless and not rule:
+        raise click.UsageError("--lossless is of crops; give a rule too, such as --crop poseformer")
     size = size or ("192x256" if rule == "poseformer" else "256x256")
-    store = FrameStore(options["layout"], options["undistort"], f"{rule}-{size}" if rule else "")
-    return Recipe(options["select"] or every or "all", store, options["quality"], options["pack"])
+    store = FrameStore(options["layout"], options["undistort"], f"{rule}-{size}" if rule else "", lossless)
+    return Recipe(options["select"] or every or "all", store, options["quality"], options["pack"] or lossless)
 
 
 def _extract_mpi_inf_3dhp(archive: Any, data: Path, dry_run: bool, jobs: Any, options: dict[str, Any]) -> None:
     from h36m_toolbox.mpi_inf_3dhp.frames import FrameRecipe, extract_views, extraction_lines
     from h36m_toolbox.mpi_inf_3dhp.sequences import cameras_of
 
-    stray = [f"--{name}" for name in ("select", "undistort", "size", "pack", "subjects", "actions") if options[name]]
+    stray = [
+        f"--{name}"
+        for name in ("select", "undistort", "size", "lossless", "pack", "subjects", "actions")
+        if options[name]
+    ]
     stray += ["--dry-run"] if dry_run else []
     stray += ["--layout"] if options["layout"] != "toolbox" else []
     stray += [f"--crop {options['crop']}"] if options["crop"] not in (None, "poseformer") else []

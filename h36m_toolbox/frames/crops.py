@@ -17,6 +17,8 @@ POSEFORMER_SIZE = (192, 256)  # width, height of Context-Aware PoseFormer's crop
 MMPOSE_MARGIN = 1.2
 
 # A window of 2000 x 2000 mm at the root's depth, 100 mm low: H36M-Toolbox's rule.
+Box = tuple[float, float, float, float]  # left, top, right, bottom, px
+
 _WINDOW_MM = np.array([[-1000, -900, 0], [1000, 1100, 0]], np.float32)
 
 

@@ -34,7 +34,7 @@ class Recipe:
     """How frames are made: which ("every:N", "h36m-fetch" or "all"), into which store, loose or packed.
 
     `quality` is the JPEG files'; None: 88 for whole frames as filmed, the official 95 for undistorted ones and crops.
-    Raises H36MError for what does not exist.
+    Lossless crops are of whole frames of that quality, and always packed. Raises H36MError for what does not exist.
     """
 
     select: str = ALL
@@ -47,13 +47,16 @@ class Recipe:
         crop_rule(self.store)
         if not 1 <= self.jpeg_quality <= 100:
             raise H36MError(f"the JPEG quality is 1 to 100; got {self.quality}")
+        if self.store.lossless and not self.packed:
+            raise H36MError(f"{self.store.name}: lossless crops lie in shards; ask for packed=True")
 
     @property
     def jpeg_quality(self) -> int:
         """The quality, whether it was given or not."""
         if self.quality is not None:
             return self.quality
-        return UNDISTORTED_QUALITY if self.store.undistorted or self.store.crop else JPEG_QUALITY
+        twice = self.store.crop and not self.store.lossless
+        return UNDISTORTED_QUALITY if self.store.undistorted or twice else JPEG_QUALITY
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class ImageManifest:
     image_bytes: int  # of the JPEG files, or of the shard
     problem: str = ""  # why decoding stopped early, if it did
     packed: bool = False
-    inputs_sha256: str = ""  # of the frames and boxes that came from poses or masks
+    inputs_sha256: str = ""  # of the frames and boxes that came from poses or masks, of lossless crops the images too
+    made_from: str = ""  # the store in DATA whose images were cut; "" where they came from the video
 
 
 def read_manifest(data: Path, sequence: Sequence, store: FrameStore = WHOLE_FRAMES) -> ImageManifest | None:

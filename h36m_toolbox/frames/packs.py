@@ -19,15 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames.stores import Box
+from h36m_toolbox.frames.crops import Box
 from h36m_toolbox.sequences import FPS, Sequence
 from h36m_toolbox.storage.files import written_whole
 
 FRAMES_A_GROUP = 64
-_SIDES = ("left", "top", "right", "bottom")
-_WORDS = ("subject", "action", "camera")
+SIDES = ("left", "top", "right", "bottom")
+WORDS = ("subject", "action", "camera")
 # Words are plain strings, which all readers take: `datasets` has no Arrow dictionaries.
-_KEYS = [
+KEY_FIELDS = [
     pa.field("subject", pa.string()),
     pa.field("action", pa.string()),
     pa.field("subaction", pa.int8()),
@@ -35,7 +35,7 @@ _KEYS = [
     pa.field("frame", pa.int32()),
 ]
 _IMAGE = pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]))
-_BOX = [pa.field(side, pa.float64()) for side in _SIDES]
+BOX_FIELDS = [pa.field(side, pa.float64()) for side in SIDES]
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def pack_written_whole(
             temporary,
             schema,
             compression="none",
-            use_dictionary=list(_WORDS),
-            write_statistics=[field.name for field in _KEYS],
+            use_dictionary=list(WORDS),
+            write_statistics=[field.name for field in KEY_FIELDS],
         ) as file,
     ):
         writer = PackWriter(file, sequence)
@@ -94,7 +94,7 @@ def pack_written_whole(
 
 def pack_schema(about: dict[str, str | int], boxes: bool) -> pa.Schema:
     """Columns of a shard: the keys of the labels, `image` (bytes, path) and, of crops, the box's sides."""
-    fields = [*_KEYS, _IMAGE, *(_BOX if boxes else [])]
+    fields = [*KEY_FIELDS, _IMAGE, *(BOX_FIELDS if boxes else [])]
     facts = {"table": "frames", "version": 1, "fps": FPS, "unit": "px", "coordinate_frame": "image", **about}
     features: dict[str, dict[str, str]] = {
         field.name: {"dtype": str(field.type).replace("double", "float64"), "_type": "Value"} for field in fields
@@ -105,21 +105,22 @@ def pack_schema(about: dict[str, str | int], boxes: bool) -> pa.Schema:
 
 
 def _shard_table(sequence: Sequence, rows: list[PackedImage], schema: pa.Schema) -> pa.Table:
-    columns = _key_columns(sequence, [row.frame for row in rows])
+    columns = key_columns(sequence, [row.frame for row in rows])
     columns["image"] = pa.array([{"bytes": row.jpeg, "path": row.name} for row in rows], _IMAGE.type)
-    if _SIDES[0] in schema.names:
-        columns |= _box_columns([row.box for row in rows if row.box is not None])
+    if SIDES[0] in schema.names:
+        columns |= box_columns([row.box for row in rows if row.box is not None])
     return pa.table(columns, schema)
 
 
 def write_boxes(path: Path, sequence: Sequence, boxes: dict[int, Box], about: dict[str, str | int]) -> None:
     """Write the boxes of loose crops, by frame, as a table of their own: a shard's columns without `image`."""
     facts = {"table": "boxes", "version": 1, "unit": "px", "coordinate_frame": "image", **about}
-    columns = _key_columns(sequence, list(boxes)) | _box_columns(list(boxes.values()))
-    pq.write_table(pa.table(columns, pa.schema([*_KEYS, *_BOX], {"h36m": json.dumps(facts)})), path)
+    columns = key_columns(sequence, list(boxes)) | box_columns(list(boxes.values()))
+    pq.write_table(pa.table(columns, pa.schema([*KEY_FIELDS, *BOX_FIELDS], {"h36m": json.dumps(facts)})), path)
 
 
-def _key_columns(sequence: Sequence, frames: list[int]) -> dict[str, pa.Array]:
+def key_columns(sequence: Sequence, frames: list[int]) -> dict[str, pa.Array]:
+    """The columns `KEY_FIELDS` of some frames (from 0) of a sequence."""
     n = len(frames)
     return {
         "subject": pa.array([sequence.subject] * n),
@@ -130,15 +131,16 @@ def _key_columns(sequence: Sequence, frames: list[int]) -> dict[str, pa.Array]:
     }
 
 
-def _box_columns(boxes: list[Box]) -> dict[str, pa.Array]:
-    return {side: pa.array([box[i] for box in boxes], pa.float64()) for i, side in enumerate(_SIDES)}
+def box_columns(boxes: list[Box]) -> dict[str, pa.Array]:
+    """The columns `BOX_FIELDS`."""
+    return {side: pa.array([box[i] for box in boxes], pa.float64()) for i, side in enumerate(SIDES)}
 
 
 def read_boxes(path: Path) -> dict[int, Box]:
     """The boxes by frame of a shard of crops or of the table beside loose ones; H36MError for any other file."""
     with _readable(path):
-        rows = pq.read_table(path, columns=["frame", *_SIDES]).to_pydict()
-        return dict(zip(rows["frame"], zip(*(rows[side] for side in _SIDES), strict=True), strict=True))
+        rows = pq.read_table(path, columns=["frame", *SIDES]).to_pydict()
+        return dict(zip(rows["frame"], zip(*(rows[side] for side in SIDES), strict=True), strict=True))
 
 
 @dataclass(frozen=True, eq=False)

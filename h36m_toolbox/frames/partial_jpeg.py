@@ -1,4 +1,4 @@
-"""The upper part of a JPEG image, decoded without the rest: the same pixels for less time.
+"""The upper part of a JPEG image, decoded without the rest, and crops of it: the same pixels for less time.
 
 The height in the file's header is lowered, so that the decoder stops there. A baseline file's rows stand in their order
 and depend on at most one row below, of which some more are decoded than are asked for.
@@ -6,8 +6,12 @@ and depend on at most one row below, of which some more are decoded than are ask
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import simplejpeg
+
+from h36m_toolbox.frames.crops import Box, cropped_image
 
 _BASELINE = {0xC0, 0xC1}
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
@@ -34,6 +38,15 @@ def decoded_rgb(jpeg: bytes, rows: int | None = None) -> np.ndarray:
         if _CUT_SHORT not in str(error):
             raise
     return image
+
+
+def crop_of_jpeg(jpeg: bytes, box: Box, size: tuple[int, int]) -> np.ndarray:
+    """What a box (left, top, right, bottom px) shows of an image file, (height, width, 3) uint8 RGB.
+
+    Byte for byte `cropped_image` of the whole image, in `size` (width, height) px. Raises as `decoded_rgb`.
+    """
+    nothing_below_is_seen = max(1, math.ceil(box[3]) + 1)
+    return cropped_image(decoded_rgb(jpeg, nothing_below_is_seen), box, size)
 
 
 def _frame_header(jpeg: bytes) -> tuple[int, int, int]:

@@ -1,5 +1,5 @@
 """Where the frames in DATA lie and how to read one: loose JPEG files or Parquet shards, in H36M-Toolbox's or
-h36m-fetch's layout, whole or undistorted or cropped."""
+h36m-fetch's layout, whole or undistorted or cropped; and shards of lossless crops."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 
 from h36m_toolbox.cameras import Camera, h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.frames.partial_jpeg import decoded_rgb
+from h36m_toolbox.frames.crops import Box
+from h36m_toolbox.frames.partial_jpeg import crop_of_jpeg, decoded_rgb
 from h36m_toolbox.sequences import Sequence
 
 if TYPE_CHECKING:  # Arrow starts slowly, and loose frames do without it
+    from h36m_toolbox.frames.lossless_shards import LosslessCrops
     from h36m_toolbox.frames.packs import PackedImages
 
 BOXES_FILE = "boxes.parquet"  # beside loose crops, in their folder
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom, px
 
 LAYOUTS = ("toolbox", "h36m-fetch")
 _ROOTS = {"toolbox": "images", "h36m-fetch": "imageSequence"}
@@ -33,25 +33,30 @@ _CROP = re.compile(r"[a-z]+-([1-9]\d*)x([1-9]\d*)")
 class FrameStore:
     """One set of frames in DATA: their layout, whether the lens' distortion was taken out, and how they were cut.
 
-    `crop` is "" for whole frames, else a box rule and a size, such as "toolbox-256x256". Raises H36MError for a layout
-    or crop of another form.
+    `crop` is "" for whole frames, else a box rule and a size, such as "toolbox-256x256". `lossless` crops are cut from
+    the JPEG files of whole frames and not compressed by JPEG again; they always lie in shards. Raises H36MError for a
+    layout or crop of another form, and for whole frames that are to be lossless.
     """
 
     layout: str = "toolbox"
     undistorted: bool = False
     crop: str = ""
+    lossless: bool = False
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise H36MError(f"no layout {self.layout} of frames; there are {', '.join(LAYOUTS)}")
         if self.crop and not _CROP.fullmatch(self.crop):
             raise H36MError(f"no crop {self.crop!r}; it is a box rule and a size, such as toolbox-256x256")
+        if self.lossless and not self.crop:
+            raise H36MError("whole frames are JPEG files; only crops are kept without loss")
 
     @property
     def name(self) -> str:
         """What the store's folder is called, such as images, images-undistorted or images-crop-toolbox-256x256."""
         undistorted = "-undistorted" if self.undistorted else ""
-        return _ROOTS[self.layout] + undistorted + (f"-crop-{self.crop}" if self.crop else "")
+        crop = (f"-crop-{self.crop}" if self.crop else "") + ("-lossless" if self.lossless else "")
+        return _ROOTS[self.layout] + undistorted + crop
 
     @property
     def crop_size(self) -> tuple[int, int] | None:
@@ -105,10 +110,13 @@ class Frames:
     sequence: Sequence
     store: FrameStore
     frames: tuple[int, ...]  # from 0, ascending
-    pack: PackedImages | None = field(default=None, repr=False)  # None: loose files
+    pack: PackedImages | None = field(default=None, repr=False)
+    lossless: LosslessCrops | None = field(default=None, repr=False)  # and neither: loose files
 
     def jpeg(self, frame: int) -> bytes:
-        """The JPEG file of a frame (from 0); H36MError where the store has no such frame."""
+        """The JPEG file of a frame (from 0); H36MError where the store has no such frame, or lossless crops."""
+        if self.lossless is not None:
+            raise H36MError(f"{self.lossless.path}: holds pixels, no JPEG files; ask for the image of a frame")
         if self.pack is not None and frame in self.pack:
             return self.pack.jpeg(frame)
         path = self.store.folder(self.data, self.sequence) / self.store.file_name(self.sequence, frame)
@@ -122,14 +130,22 @@ class Frames:
 
         Who looks only at its first `rows` gets these, and perhaps more, in less time.
         """
+        if self.lossless is not None:
+            return self.lossless.image(frame)
         try:
             return decoded_rgb(self.jpeg(frame), rows)
         except ValueError as error:
-            where = self.store.folder(self.data, self.sequence) / self.store.file_name(self.sequence, frame)
-            place = where if self.pack is None else f"{self.pack.path}, frame {frame} (from 0)"
-            raise H36MError(
-                f"{place}: cannot be read as an image ({error}); remove it and {making(self.data, self.store)}"
-            ) from error
+            raise self._damaged(frame, error) from error
+
+    def crop(self, frame: int, box: Box, size: tuple[int, int]) -> np.ndarray:
+        """What a box (left, top, right, bottom px) shows of a whole frame (from 0): (height, width, 3) uint8 RGB.
+
+        Cut as `cropped_image` does, in `size` (width, height) px. Raises as `image`.
+        """
+        try:
+            return crop_of_jpeg(self.jpeg(frame), box, size)
+        except ValueError as error:
+            raise self._damaged(frame, error) from error
 
     @cached_property
     def boxes(self) -> dict[int, Box]:
@@ -138,8 +154,15 @@ class Frames:
             raise H36MError(f"{self.store.name}: whole frames have no boxes; ask for the frames of a crop")
         from h36m_toolbox.frames.packs import read_boxes
 
-        folder = self.store.folder(self.data, self.sequence)
-        return read_boxes(self.pack.path if self.pack is not None else folder / BOXES_FILE)
+        shard = self.pack or self.lossless
+        return read_boxes(shard.path if shard else self.store.folder(self.data, self.sequence) / BOXES_FILE)
+
+    def _damaged(self, frame: int, error: ValueError) -> H36MError:
+        where = self.store.folder(self.data, self.sequence) / self.store.file_name(self.sequence, frame)
+        place = where if self.pack is None else f"{self.pack.path}, frame {frame} (from 0)"
+        return H36MError(
+            f"{place}: cannot be read as an image ({error}); remove it and {making(self.data, self.store)}"
+        )
 
     def camera(self, frame: int) -> Camera:
         """The camera of a frame (from 0): of the whole frame, or as it is after the crop."""
@@ -166,10 +189,7 @@ def open_frames(data: Path, sequence: Sequence, store: FrameStore = WHOLE_FRAMES
     """
     shard = store.shard(data, sequence)
     if shard.is_file():
-        from h36m_toolbox.frames.packs import PackedImages
-
-        pack = PackedImages.open(shard)
-        return Frames(data, sequence, store, pack.frames, pack)
+        return _opened_shard(data, sequence, store, shard)
     frames = _loose_frames(data, sequence, store)
     if not frames:
         raise H36MError(f"{store.folder(data, sequence)}: no frames of {sequence}; {making(data, store)}")
@@ -179,20 +199,32 @@ def open_frames(data: Path, sequence: Sequence, store: FrameStore = WHOLE_FRAMES
 def stored_frames(data: Path, sequence: Sequence, store: FrameStore = WHOLE_FRAMES) -> tuple[int, ...]:
     """Frame numbers (from 0, ascending) of a sequence that DATA holds, loose or packed; none: ()."""
     shard = store.shard(data, sequence)
-    if not shard.is_file():
-        return _loose_frames(data, sequence, store)
+    if shard.is_file():
+        return _opened_shard(data, sequence, store, shard).frames
+    return _loose_frames(data, sequence, store)
+
+
+def _opened_shard(data: Path, sequence: Sequence, store: FrameStore, shard: Path) -> Frames:
+    if store.lossless:
+        from h36m_toolbox.frames.lossless_shards import LosslessCrops
+
+        lossless = LosslessCrops.open(shard)
+        return Frames(data, sequence, store, lossless.frames, lossless=lossless)
     from h36m_toolbox.frames.packs import PackedImages
 
-    return PackedImages.open(shard).frames
+    pack = PackedImages.open(shard)
+    return Frames(data, sequence, store, pack.frames, pack)
 
 
 def making(data: Path, store: FrameStore) -> str:
     """The command that fills a store, as advice at the end of a message."""
+    if store.lossless and store.crop.startswith("views-"):
+        return f"run `h36m crops {data} --crop views`"
     words = [] if store.layout == "toolbox" else [f"--layout {store.layout}"]
     words += ["--undistort"] if store.undistorted else []
     if store.crop:
         rule, size = store.crop.split("-")
-        words += [f"--crop {rule} --size {size}"]
+        words += [f"--crop {rule} --size {size}", *(["--lossless"] if store.lossless else [])]
     return "run `" + " ".join(["h36m extract RAW --out", str(data), *words]) + "`"
 
 

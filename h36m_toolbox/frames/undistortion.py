@@ -49,9 +49,15 @@ def undistorted(image: np.ndarray, maps: UndistortMap) -> np.ndarray:
 
     Raises H36MError where the image has another size than the map's camera.
     """
+    return undistorted_part(image, maps, slice(None), slice(None))
+
+
+def undistorted_part(image: np.ndarray, maps: UndistortMap, rows: slice, columns: slice) -> np.ndarray:
+    """These rows and columns of `undistorted`, without the others."""
     if image.shape[:2] != maps.fraction.shape:
         raise H36MError(
             f"an image of {image.shape[1]}x{image.shape[0]} px, but its camera's map is for "
             f"{maps.fraction.shape[1]}x{maps.fraction.shape[0]}; is it a whole frame of that camera?"
         )
-    return cv2.remap(image, maps.whole, maps.fraction, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    part = maps.whole[rows, columns], maps.fraction[rows, columns]
+    return cv2.remap(image, *part, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)

@@ -1,9 +1,10 @@
-"""From a decoded frame to the JPEG file that a store holds, and the files of a sequence written whole."""
+"""From a decoded frame to what a store holds of it, and the files of a sequence written whole."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ import numpy as np
 import simplejpeg
 
 from h36m_toolbox.cameras import Camera, h36m_camera
-from h36m_toolbox.frames.crops import cropped_image
-from h36m_toolbox.frames.stores import BOXES_FILE, Box, FrameStore
+from h36m_toolbox.frames.crops import Box, cropped_image
+from h36m_toolbox.frames.partial_jpeg import crop_of_jpeg
+from h36m_toolbox.frames.stores import BOXES_FILE, FrameStore
 from h36m_toolbox.frames.undistortion import UndistortMap, undistort_map, undistorted
 from h36m_toolbox.frames.videos import Planes, bgr_image, encoded, full_range_planes
 from h36m_toolbox.sequences import Sequence
@@ -31,7 +33,8 @@ def frame_encoder(
 ) -> Callable[[int, av.VideoFrame], bytes]:
     """A function from a frame's number (from 0) and the decoded frame to the JPEG file of a store.
 
-    Whole frames stay in YUV. What is undistorted or cropped, or both in this order, goes through BGR.
+    Whole frames stay in YUV. What is undistorted or cropped, or both in this order, goes through BGR. Of a store of
+    lossless crops it is the file of the whole frame, which `frames_written_whole` cuts.
     """
     maps: UndistortMap | None = None
     scratch: Planes | None = None
@@ -39,13 +42,13 @@ def frame_encoder(
     def encode(number: int, frame: av.VideoFrame) -> bytes:
         nonlocal maps, scratch
         scratch = full_range_planes(frame, scratch)
-        if not store.undistorted and boxes is None:
+        if not store.undistorted and (boxes is None or store.lossless):
             return encoded(scratch, quality)
         image = bgr_image(scratch)
         if store.undistorted:
             maps = maps or undistort_map(_filming_camera(sequence, frame))
             image = undistorted(image, maps)
-        if boxes is not None and store.crop_size is not None:
+        if boxes is not None and store.crop_size is not None and not store.lossless:
             image = cropped_image(image, box_of(boxes, number), store.crop_size)
         return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "BGR", "420"))
 
@@ -76,6 +79,18 @@ def frames_written_whole(
     """
     folder, shard = store.folder(data, sequence), store.shard(data, sequence)
     about: dict[str, str | int] = {"store": store.name, "quality": quality, "subsampling": "4:2:0"}
+    if store.lossless and store.crop_size is not None and boxes is not None:
+        from h36m_toolbox.frames.lossless_shards import LosslessCrop, lossless_written_whole
+
+        size = store.crop_size
+        with lossless_written_whole(shard, sequence, size, about) as lossless:
+
+            def add_crop(frame: int, jpeg: bytes) -> None:
+                box = box_of(boxes, frame)
+                lossless.add(LosslessCrop(frame, crop_of_jpeg(jpeg, box, size), box, zlib.crc32(jpeg)))
+
+            yield add_crop
+        return
     if packed:
         from h36m_toolbox.frames.packs import PackedImage, pack_written_whole
 

@@ -22,6 +22,7 @@ from h36m_toolbox.benchmarks.predictions import Predictions, read_predictions
 from h36m_toolbox.benchmarks.runs.volumetric_data import read_samples
 from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
 from h36m_toolbox.benchmarks.standings.leaderboard import LeaderboardRow, read_leaderboard
+from h36m_toolbox.errors import H36MError
 from h36m_toolbox.frames.stores import FrameStore
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.registry import model_card
@@ -32,7 +33,7 @@ from h36m_toolbox.storage.files import sha256_of
 from h36m_toolbox.storage.pickle_stream import write_object_npy, write_pickled_value
 from h36m_toolbox.storage.safe_pickle import read_object_npy, read_plain_pickle
 from h36m_toolbox.views.labels import read_multiview_labels
-from h36m_toolbox.views.samples import view_reader
+from h36m_toolbox.views.samples import View, view_reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -241,6 +242,39 @@ def test_frames_are_undistorted_as_they_are_read_or_were_before(
     np.testing.assert_array_equal(before.projection, on_the_fly.projection)
     difference = np.abs(before.image.astype(int) - on_the_fly.image)
     assert 0 < difference.mean() < 2  # JPEG once more
+
+
+def test_lossless_crops_give_the_same_views_and_need_no_frames(
+    own: Path, archives_folder: Path, tmp_path: Path
+) -> None:
+    labels = read_multiview_labels(own, "val")
+    places = [(0, camera) for camera in range(4)]
+
+    def views() -> list[View]:
+        reader = view_reader(own, labels)
+        return [reader.view(*place) for place in places]
+
+    def assert_same(found: list[View], expected: list[View]) -> None:
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.image, other.image)
+            np.testing.assert_array_equal(one.projection, other.projection)
+
+    whole = views()
+    said = done("crops", own, "--crop", "views", "--subjects", "S9", "--jobs", 1)
+    assert f"{len(labels) * 4} crops" in said
+    assert_same(views(), whole)
+    (own / "images").rename(own / "elsewhere")
+    assert_same(views(), whole)
+    assert not view_reader(own, labels).frames
+    (own / "elsewhere").rename(own / "images")
+    one_camera = ("--subjects", "S9", "--cameras", "54138969", "--every", 64, "--jobs", 1)
+    done("extract", archives_folder, "--out", own, "--undistort", *one_camera)
+    with pytest.raises(H36MError, match="its crops are of other images"):
+        view_reader(own, labels)
+    shutil.rmtree(own / "images-undistorted-crop-views-384x384-lossless")
+    undistorted = views()
+    done("crops", own, "--crop", "views", "--subjects", "S9", "--jobs", 1)
+    assert_same(views(), undistorted)
 
 
 def test_views_are_cut_around_the_person(data: Path) -> None:

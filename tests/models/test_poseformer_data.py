@@ -1,5 +1,6 @@
 """Rows and crops of Context-Aware PoseFormer, made from DATA, equal what the official pickles and loader hold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,11 @@ import pytest
 from poseformer_goldens import golden
 from synthetic_data import done
 
+from h36m_toolbox.crops.poseformer import POSEFORMER_CROPS
 from h36m_toolbox.detections.bundles import match_detections, read_detections
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.formats.poseformer import screen_normalised_float32
+from h36m_toolbox.formats.poseformer_inputs import import_pickles
 from h36m_toolbox.frames.crops import (
     BoxGeometry,
     cropped_image,
@@ -18,9 +21,17 @@ from h36m_toolbox.frames.crops import (
     poseformer_coordinates,
     poseformer_maps,
 )
-from h36m_toolbox.frames.stores import WHOLE_FRAMES, FrameStore, open_frames
+from h36m_toolbox.frames.stores import WHOLE_FRAMES, FrameStore, open_frames, stored_frames
 from h36m_toolbox.labels import read_labels
-from h36m_toolbox.models.poseformer_data import CROP_STORE, CropReader, PoseFormerRows, batches, poseformer_rows
+from h36m_toolbox.models.poseformer_data import (
+    CROP_STORE,
+    CropReader,
+    PoseFormerRows,
+    batches,
+    poseformer_rows,
+    rows_of_data,
+    rows_with_frames,
+)
 from h36m_toolbox.pose_tables import sequence_of_code
 from h36m_toolbox.skeletons import H36M_17
 
@@ -101,6 +112,42 @@ def test_crops_that_lie_ready_are_taken_as_they_are(
         np.testing.assert_array_equal(image, frames.image(int(rows.keys[row]) & 0xFFFFFFFF))
     (whole,) = batches(rows, CropReader(prepared), [chosen])
     assert np.abs(whole.images.numpy().astype(int) - batch.images.numpy()).mean() < 4  # compressed twice
+
+
+def test_lossless_crops_are_the_whole_frames_byte_for_byte(
+    tmp_path: Path, rows: PoseFormerRows, prepared: Path, archives_folder: Path
+) -> None:
+    view = ("--subjects", "S9", "--cameras", "54138969", "--jobs", 1)
+    chosen = np.flatnonzero((rows.keys >> 32 == rows.keys[0] >> 32) & ((rows.keys & 0xFFFFFFFF) % 20 <= 1))
+    (expected,) = batches(rows, CropReader(prepared), [chosen])
+    for part in ("images", "labels"):
+        (tmp_path / "both" / part).parent.mkdir(exist_ok=True)
+        (tmp_path / "both" / part).symlink_to(prepared / part)
+    done("crops", tmp_path / "both", "--every", 20, "--subjects", "S9", "--jobs", 1)  # the others are cut as asked for
+    done("extract", archives_folder, "--out", tmp_path / "alone", "--crop", "poseformer", "--lossless", *view)
+    for data in (tmp_path / "both", tmp_path / "alone"):
+        (batch,) = batches(rows, CropReader(data), [chosen[::-1]], threads=3)
+        np.testing.assert_array_equal(batch.images.numpy()[::-1], expected.images.numpy())
+    alone = rows_with_frames(rows, tmp_path / "alone")
+    assert 0 < len(alone) < len(rows) == len(rows_with_frames(rows, tmp_path / "both"))
+    other = replace(rows, boxes=rows.boxes + 1)
+    with pytest.raises(H36MError, match="not the box"):
+        next(batches(other, CropReader(tmp_path / "alone"), [chosen]))
+
+
+def test_lossless_crops_have_the_boxes_of_the_official_pickles(tmp_path: Path, prepared: Path) -> None:
+    pickles = tmp_path / "pickles"
+    pickles.mkdir()
+    (pickles / "h36m_validation.pkl").symlink_to(prepared / "labels" / "poseformer" / "h36m_validation.pkl")
+    import_pickles(pickles, tmp_path / "data", prepared / "images")
+    labels = read_labels(tmp_path / "data", "val", ["joints_3d_camera"])
+    official = rows_of_data(tmp_path / "data", labels, np.zeros((len(labels), 17, 2), np.float32), "cpn")
+    some = np.flatnonzero((official.keys & 0xFFFFFFFF) % 40 == 0)
+    (whole,) = batches(official, CropReader(tmp_path / "data"), [some])
+    done("crops", tmp_path / "data", "--every", 40, "--jobs", 1)
+    assert stored_frames(tmp_path / "data", sequence_of_code(int(official.keys[0]) >> 32), POSEFORMER_CROPS)
+    (lossless,) = batches(official, CropReader(tmp_path / "data"), [some])
+    np.testing.assert_array_equal(lossless.images.numpy(), whole.images.numpy())
 
 
 def test_a_missing_frame_stops_the_batches_with_its_name(rows: PoseFormerRows, tmp_path: Path) -> None:

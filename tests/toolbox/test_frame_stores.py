@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h36m_toolbox.errors import H36MError
+from h36m_toolbox.frames.crops import Box
 from h36m_toolbox.frames.packs import FRAMES_A_GROUP, PackedImage, pack_written_whole
-from h36m_toolbox.frames.stores import LAYOUTS, Box, FrameStore, cropped_camera, open_frames, stored_frames
+from h36m_toolbox.frames.stores import LAYOUTS, FrameStore, cropped_camera, open_frames, stored_frames
 from h36m_toolbox.sequences import Sequence, sequences
 
 VIEW = Sequence("S1", "WalkingDog", 2, "58860488")

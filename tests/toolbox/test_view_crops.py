@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from h36m_toolbox.formats.multiview import CAMERA_DTYPE
 from h36m_toolbox.frames.crops import squared_boxes
+from h36m_toolbox.frames.stores import open_frames
+from h36m_toolbox.frames.undistortion import undistort_map, undistorted
+from h36m_toolbox.sequences import Sequence
 from h36m_toolbox.views.crops import (
     cut,
     erased,
@@ -19,7 +24,7 @@ from h36m_toolbox.views.crops import (
     resized,
     scaled_boxes,
 )
-from h36m_toolbox.views.samples import person_view
+from h36m_toolbox.views.samples import person_crop, person_view
 
 GOLDENS = Path(__file__).parents[1] / "data" / "volumetric"
 
@@ -115,3 +120,21 @@ def test_statistics_of_red_meet_the_first_channel_which_is_blue() -> None:
 def test_squares_around_joints_are_erased_at_their_mean(name: str, size: int) -> None:
     case = Golden("cp_erase_image")
     case.assert_matches(name, erased(normalised(case.given("image")), case.given("centers_xy"), size))
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    st.tuples(st.integers(-400, 1100), st.integers(-400, 1100), st.integers(2, 900), st.integers(2, 900)),
+    st.booleans(),
+)
+def test_a_box_is_cut_as_from_the_whole_undistorted_frame(
+    prepared: Path, place: tuple[int, int, int, int], distorted: bool
+) -> None:
+    view = Sequence("S9", "Walking", 1, "54138969")
+    frames = open_frames(prepared, view)
+    maps = undistort_map(frames.camera(3)) if distorted else None
+    whole = undistorted(frames.image(3), maps) if maps else frames.image(3)
+    left, top, width, height = place
+    box = np.array([left, top, left + width, top + height])
+    found = person_crop(frames, 3, box, 48, maps)
+    np.testing.assert_array_equal(found, resized(cut(whole, box), 48, 48))
