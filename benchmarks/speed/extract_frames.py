@@ -27,18 +27,12 @@ import numpy as np
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.benchmarks.speed.films import FILMS, FilmPlan, film_path, make_films
-from h36m_toolbox.benchmarks.speed.processes import bare_decoding, cost, h36m
+from h36m_toolbox.benchmarks.speed.processes import bare_decoding, cost, ffmpeg_frames, h36m
 from h36m_toolbox.frames.extraction import JPEG_QUALITY
 from h36m_toolbox.frames.videos import decoded_frames, encoded, full_range_planes
 from h36m_toolbox.sequences import Sequence
 
 _SAMPLE_EVERY = 25  # frames of which the PSNR is taken
-
-
-def with_ffmpeg(video: Path, out: Path) -> list[str]:
-    """The official extraction's command."""
-    out.mkdir(parents=True)
-    return ["ffmpeg", "-threads", "1", "-i", str(video), "-threads", "1", "-qscale:v", "3", str(out / "%06d.jpg")]
 
 
 def mean_psnr(raw: Path, images: dict[Sequence, dict[int, Path]]) -> dict[str, float]:
@@ -101,7 +95,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for run in range(arguments.runs):
             theirs, ours = Path(folder, f"ffmpeg{run}"), Path(folder, f"h36m{run}")
-            commands = [with_ffmpeg(film_path(raw, view), theirs / view.folder) for view in plan.views]
+            commands = [ffmpeg_frames(film_path(raw, view), theirs / view.folder) for view in plan.views]
             seconds["ffmpeg"].append(sum(cost(command).cpu_s for command in commands))
             seconds["h36m"].append(cost(h36m("extract", raw, "--out", ours, "--jobs", "1")).cpu_s)
             seconds["decoding"].append(cost(bare_decoding([film_path(raw, view) for view in plan.views])).cpu_s)

@@ -52,6 +52,12 @@ def h36m(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "h36m_toolbox", *map(str, arguments)]
 
 
+def ffmpeg_frames(video: Path, out: Path) -> list[str]:
+    """The official scripts' command that extracts all frames of a video, here on one thread; `out` is made."""
+    out.mkdir(parents=True)
+    return ["ffmpeg", "-threads", "1", "-i", str(video), "-threads", "1", "-qscale:v", "3", str(out / "%06d.jpg")]
+
+
 def bare_decoding(videos: list[Path]) -> list[str]:
     """A process that decodes every frame of videos on one thread and drops it."""
     code = (

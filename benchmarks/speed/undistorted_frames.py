@@ -25,7 +25,7 @@ import numpy as np
 
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.benchmarks.speed.films import FILMS, FilmPlan, film_path, make_films
-from h36m_toolbox.benchmarks.speed.processes import cost, h36m
+from h36m_toolbox.benchmarks.speed.processes import cost, ffmpeg_frames, h36m
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.frames.undistortion import undistort_map
 from h36m_toolbox.sequences import Sequence
@@ -66,11 +66,6 @@ def official_order(frames: Path, out: Path, view: Sequence, steps: Steps) -> Non
         steps.write += times[3] - times[2]
 
 
-def with_ffmpeg(video: Path, out: Path) -> list[str]:
-    """The command that extracts all frames of a video, on one thread."""
-    return ["ffmpeg", "-threads", "1", "-i", str(video), "-threads", "1", "-qscale:v", "3", str(out / "%06d.jpg")]
-
-
 def main() -> None:
     """Measure, print and keep the evidence."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -91,8 +86,7 @@ def main() -> None:
             steps = Steps()
             for view in plan.views:
                 frames = Path(folder, "frames", view.folder)
-                frames.mkdir(parents=True)
-                steps.ffmpeg += cost(with_ffmpeg(film_path(raw, view), frames)).cpu_s
+                steps.ffmpeg += cost(ffmpeg_frames(film_path(raw, view), frames)).cpu_s
                 official_order(frames, Path(folder, "theirs", view.folder), view, steps)
             theirs.append(steps)
     ratio = round(statistics.median(mine / other.undistorting for mine, other in zip(ours, theirs, strict=True)), 3)
