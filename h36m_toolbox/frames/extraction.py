@@ -150,7 +150,8 @@ def _fill(data: Path, job: _Job, recipe: Recipe, plan: FramePlan) -> _Filled:
     quality, store = recipe.jpeg_quality, recipe.store
     with frames_written_whole(data, job.sequence, store, quality, recipe.packed, plan.boxes) as add:
         try:
-            encode = frame_encoder(job.sequence, store, quality, plan.boxes)
+            # lossless crops are cut from the whole frames' files, when these are added
+            encode = frame_encoder(job.sequence, store, quality, None if store.lossless else plan.boxes)
             for decoded, frame in enumerate(chosen_frames(job.video, plan.wanted), start=1):
                 if frame is not None:
                     size = frame.width, frame.height

@@ -26,18 +26,18 @@ from h36m_toolbox.frames.packs import (
     FRAMES_A_GROUP,
     KEY_FIELDS,
     SIDES,
-    WORDS,
     box_columns,
     key_columns,
+    shard_written_whole,
 )
 from h36m_toolbox.sequences import FPS, Sequence
-from h36m_toolbox.storage.files import written_whole
 
 _PIXELS = [
     pa.field("pixels", pa.binary(), nullable=False),
     pa.field("pixels_bytes", pa.int32(), nullable=False),
     pa.field("jpeg_crc32", pa.uint32(), nullable=False),
 ]
+_ONE_PAGE = 1 << 30  # bytes, more than a group's pixels
 _PREFIX = 4  # bytes of a value's length, little-endian
 
 
@@ -90,17 +90,7 @@ def lossless_written_whole(
     facts = {"table": "lossless crops", "version": 1, "fps": FPS, "unit": "px", "coordinate_frame": "image"}
     facts |= {"width": size[0], "height": size[1], "pixels": CODEC, **about}
     schema = pa.schema([*KEY_FIELDS, *_PIXELS, *BOX_FIELDS], {"h36m": json.dumps(facts)})
-    with (
-        written_whole(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            schema,
-            compression="none",
-            use_dictionary=list(WORDS),
-            write_statistics=[field.name for field in KEY_FIELDS],
-            data_page_size=1 << 30,  # a group's pixels are one page
-        ) as file,
-    ):
+    with shard_written_whole(path, schema, data_page_size=_ONE_PAGE) as file:
         writer = LosslessWriter(file, sequence)
         yield writer
         writer.flush()

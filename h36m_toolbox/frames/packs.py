@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ from h36m_toolbox.storage.files import written_whole
 
 FRAMES_A_GROUP = 64
 SIDES = ("left", "top", "right", "bottom")
-WORDS = ("subject", "action", "camera")
+_WORDS = ("subject", "action", "camera")
 # Words are plain strings, which all readers take: `datasets` has no Arrow dictionaries.
 KEY_FIELDS = [
     pa.field("subject", pa.string()),
@@ -76,20 +77,30 @@ def pack_written_whole(
 
     `about` (the store, the JPEG quality) goes into the file's `h36m` metadata; `boxes`: rows have a box.
     """
-    schema = pack_schema(about, boxes)
+    with shard_written_whole(path, pack_schema(about, boxes)) as file:
+        writer = PackWriter(file, sequence)
+        yield writer
+        writer.flush()
+
+
+@contextmanager
+def shard_written_whole(path: Path, schema: pa.Schema, **options: Any) -> Iterator[pq.ParquetWriter]:
+    """A writer of a Parquet file with the keys of the labels and bytes that are stored as they are.
+
+    The file is at `path` when all went well and is not there otherwise; further `options` are the writer's.
+    """
     with (
         written_whole(path) as temporary,
         pq.ParquetWriter(
             temporary,
             schema,
             compression="none",
-            use_dictionary=list(WORDS),
+            use_dictionary=list(_WORDS),
             write_statistics=[field.name for field in KEY_FIELDS],
+            **options,
         ) as file,
     ):
-        writer = PackWriter(file, sequence)
-        yield writer
-        writer.flush()
+        yield file
 
 
 def pack_schema(about: dict[str, str | int], boxes: bool) -> pa.Schema:

@@ -119,10 +119,9 @@ class Frames:
             raise H36MError(f"{self.lossless.path}: holds pixels, no JPEG files; ask for the image of a frame")
         if self.pack is not None and frame in self.pack:
             return self.pack.jpeg(frame)
-        path = self.store.folder(self.data, self.sequence) / self.store.file_name(self.sequence, frame)
+        path = self._path(frame)
         if self.pack is not None or not path.is_file():
-            where = path if self.pack is None else f"{self.pack.path}, frame {frame} (from 0)"
-            raise H36MError(f"{where}: no such frame; {making(self.data, self.store)}")
+            raise H36MError(f"{self._place(frame)}: no such frame; {making(self.data, self.store)}")
         return path.read_bytes()
 
     def image(self, frame: int, rows: int | None = None) -> np.ndarray:
@@ -158,11 +157,15 @@ class Frames:
         return read_boxes(shard.path if shard else self.store.folder(self.data, self.sequence) / BOXES_FILE)
 
     def _damaged(self, frame: int, error: ValueError) -> H36MError:
-        where = self.store.folder(self.data, self.sequence) / self.store.file_name(self.sequence, frame)
-        place = where if self.pack is None else f"{self.pack.path}, frame {frame} (from 0)"
         return H36MError(
-            f"{place}: cannot be read as an image ({error}); remove it and {making(self.data, self.store)}"
+            f"{self._place(frame)}: cannot be read as an image ({error}); remove it and {making(self.data, self.store)}"
         )
+
+    def _path(self, frame: int) -> Path:
+        return self.store.folder(self.data, self.sequence) / self.store.file_name(self.sequence, frame)
+
+    def _place(self, frame: int) -> str:
+        return str(self._path(frame)) if self.pack is None else f"{self.pack.path}, frame {frame} (from 0)"
 
     def camera(self, frame: int) -> Camera:
         """The camera of a frame (from 0): of the whole frame, or as it is after the crop."""

@@ -33,8 +33,7 @@ def frame_encoder(
 ) -> Callable[[int, av.VideoFrame], bytes]:
     """A function from a frame's number (from 0) and the decoded frame to the JPEG file of a store.
 
-    Whole frames stay in YUV. What is undistorted or cropped, or both in this order, goes through BGR. Of a store of
-    lossless crops it is the file of the whole frame, which `frames_written_whole` cuts.
+    Whole frames, without `boxes`, stay in YUV. What is undistorted or cropped, or both in this order, goes through BGR.
     """
     maps: UndistortMap | None = None
     scratch: Planes | None = None
@@ -42,13 +41,13 @@ def frame_encoder(
     def encode(number: int, frame: av.VideoFrame) -> bytes:
         nonlocal maps, scratch
         scratch = full_range_planes(frame, scratch)
-        if not store.undistorted and (boxes is None or store.lossless):
+        if not store.undistorted and boxes is None:
             return encoded(scratch, quality)
         image = bgr_image(scratch)
         if store.undistorted:
             maps = maps or undistort_map(_filming_camera(sequence, frame))
             image = undistorted(image, maps)
-        if boxes is not None and store.crop_size is not None and not store.lossless:
+        if boxes is not None and store.crop_size is not None:
             image = cropped_image(image, box_of(boxes, number), store.crop_size)
         return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "BGR", "420"))
 

@@ -86,14 +86,22 @@ def person_crop(frames: Frames, number: int, box: np.ndarray, size: int, maps: U
     `maps` None: the store has the frame undistorted. Only what the box sees is decoded or undistorted. Raises H36MError
     for a damaged frame and for one of another size than the map's.
     """
+    return _crop_of(_seen_image(frames, number, box, maps), box, size, maps)
+
+
+def _seen_image(frames: Frames, number: int, box: np.ndarray, maps: UndistortMap | None) -> np.ndarray:
+    """A frame (from 0); of one that is undistorted already perhaps only what is above the box's lower edge."""
+    return frames.image(number, max(1, int(box[3])) if maps is None else None)
+
+
+def _crop_of(image: np.ndarray, box: np.ndarray, size: int, maps: UndistortMap | None) -> np.ndarray:
     if maps is None:
-        rows_above_the_lower_edge = max(1, int(box[3]))
-        return resized(cut(frames.image(number, rows_above_the_lower_edge), box), size, size)
+        return resized(cut(image, box), size, size)
     height, width = maps.fraction.shape
     low = np.clip(box[:2], 0, (width, height))
     high = np.clip(box[2:], low, (width, height))
     rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
-    seen = undistorted_part(frames.image(number), maps, rows, columns) if (low < high).all() else _NOTHING
+    seen = undistorted_part(image, maps, rows, columns) if (low < high).all() else _NOTHING
     return resized(cut(seen, box - np.tile(low, 2)), size, size)
 
 
@@ -128,7 +136,8 @@ class ViewReader:
     def _cut(self, frames: Frames, number: int, box: np.ndarray) -> np.ndarray:
         maps = None if frames.store.undistorted else self._map(frames.sequence)
         with self._packed if frames.pack else nullcontext():  # a shard keeps what it read last
-            return person_crop(frames, number, box, self.size, maps)
+            image = _seen_image(frames, number, box, maps)
+        return _crop_of(image, box, self.size, maps)
 
     def _map(self, sequence: Sequence) -> UndistortMap:
         key = (sequence.subject, sequence.camera)
@@ -149,17 +158,22 @@ def view_reader(data: Path, labels: MultiviewLabels, size: int = CROP_SIZE, box_
     missing: list[str] = []
     for view, rows in labels.rows_of_views():
         wanted: set[int] = set(labels.frames[rows].tolist())
-        store = next((each for each in STORES if wanted <= set(stored_frames(data, view, each))), None)
+        lacking: dict[FrameStore, set[int]] = {}
+        for each in STORES:
+            lacking[each] = wanted - set(stored_frames(data, view, each))
+            if not lacking[each]:
+                break
+        store = next((each for each, frames in lacking.items() if not frames), None)
         kept = open_crops(data, view, view_crop_store(size), STORES, store) if box_scale == 1.0 else None
-        sources = STORES
         if kept is not None:
-            crops[view], sources = kept, (source_of(kept, STORES),)
+            crops[view], source = kept, store or source_of(kept, STORES)
+            lacking = {source: lacking[source] - set(kept.frames)}
             wanted -= set(kept.frames)
-        lacking = min((wanted - set(stored_frames(data, view, each)) for each in sources), key=len) if wanted else None
-        if lacking:
-            missing.append(f"{view} ({len(lacking)} of {len(rows)}, the first is frame {min(lacking)})")
+        best = min(lacking, key=lambda each: len(lacking[each]))
+        if lacking[best]:
+            missing.append(f"{view} ({len(lacking[best])} of {len(rows)}, the first is frame {min(lacking[best])})")
         elif wanted:
-            opened[view] = open_frames(data, view, store or sources[0])
+            opened[view] = open_frames(data, view, best)
     if missing:
         more = f" and {len(missing) - _SHOWN} more sequences" if len(missing) > _SHOWN else ""
         raise H36MError(
