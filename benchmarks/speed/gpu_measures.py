@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from h36m_toolbox.benchmarks.runs.bench import BenchRequest, bench
 from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
-from h36m_toolbox.benchmarks.speed.forwards import Work, seconds
+from h36m_toolbox.benchmarks.speed.clocks import Work, seconds
 from h36m_toolbox.benchmarks.speed.gpu_models import ENTRIES, Ready, joints_of, ready_entry
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.execution import EXACT, PRECISIONS, Execution

@@ -17,12 +17,9 @@ thread. Evidence goes to benchmarks/results/integral.json.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import random
 import resource
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,7 +27,9 @@ import cv2
 import numpy as np
 import torch
 
+from h36m_toolbox.benchmarks.speed.clocks import cpu_seconds, fastest, fastest_in_turns, in_turns
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
+from h36m_toolbox.benchmarks.speed.processes import apart
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.integral import IntegralPose, soft_argmax
 from h36m_toolbox.models.integral_data import Mixture, read_batches
@@ -86,17 +85,6 @@ def materialised(volumes: torch.Tensor) -> torch.Tensor:
     return torch.stack(places, dim=2)
 
 
-def least(works: Mapping[str, Callable[[], object]], repeat: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Seconds of each, the least of `repeat` turns."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeat):
-        for name, work in works.items():
-            start = clock()
-            work()
-            times[name].append(clock() - start)
-    return {name: min(each) for name, each in times.items()}
-
-
 def loaders(people: People, repeat: int) -> dict[str, float]:
     """Patches a second."""
     mixture = Mixture((people,), Patch(SIZE, SIZE))
@@ -120,15 +108,15 @@ def loaders(people: People, repeat: int) -> dict[str, float]:
     def decoded() -> list[bool]:
         return [cv2.imread(str(path)) is None for path in people.images]
 
-    apart = [np.abs(one - other) for one, other in zip(theirs(), mine(), strict=True)]
-    differing = float(np.mean([(each > 1e-5).mean() for each in apart]))
-    assert max(each.max() for each in apart) < 0.021 and differing < 0.0005, (
+    distances = [np.abs(one - other) for one, other in zip(theirs(), mine(), strict=True)]
+    differing = float(np.mean([(each > 1e-5).mean() for each in distances]))
+    assert max(each.max() for each in distances) < 0.021 and differing < 0.0005, (
         f"the patches are not those of the straightforward loader, {differing:.2%} of the values differ"
     )
     works = {"straightforward": theirs, "ours": mine, "floor: decoding alone": decoded}
-    seconds = least(works, repeat, time.process_time)
-    seconds |= least({"ours, 4 threads, wall": threaded}, repeat, time.perf_counter)
-    return {name: len(people) / each for name, each in seconds.items()}
+    took = fastest(in_turns(works, repeat, cpu_seconds))
+    took |= fastest_in_turns({"ours, 4 threads, wall": threaded}, "cpu", repeat)
+    return {name: len(people) / each for name, each in took.items()}
 
 
 def soft_argmaxes(repeat: int) -> dict[str, float]:
@@ -136,7 +124,7 @@ def soft_argmaxes(repeat: int) -> dict[str, float]:
     volumes = torch.randn(4, JOINTS * DEPTH, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 3
     assert torch.allclose(soft_argmax(volumes, JOINTS), materialised(volumes), atol=1e-6)
     works = {"materialised": lambda: materialised(volumes), "ours": lambda: soft_argmax(volumes, JOINTS)}
-    return {name: 1000 * each for name, each in least(works, repeat, time.process_time).items()}
+    return {name: 1000 * each for name, each in fastest(in_turns(works, repeat, cpu_seconds)).items()}
 
 
 def network() -> tuple[IntegralPose, torch.Tensor]:
@@ -150,10 +138,10 @@ def network() -> tuple[IntegralPose, torch.Tensor]:
 def forwards(repeat: int) -> dict[str, float]:
     """Milliseconds a batch of eight."""
     model, patches = network()
-    apart = (model(patches) - materialised(model.volumes(patches))).abs().max()
-    assert apart < 1e-6, f"the poses are {apart} apart"
+    distance = (model(patches) - materialised(model.volumes(patches))).abs().max()
+    assert distance < 1e-6, f"the poses are {distance} apart"
     works = {"straightforward": lambda: materialised(model.volumes(patches)), "ours": lambda: model(patches)}
-    return {name: 1000 * each for name, each in least(works, repeat, time.process_time).items()}
+    return {name: 1000 * each for name, each in fastest(in_turns(works, repeat, cpu_seconds)).items()}
 
 
 @torch.inference_mode()
@@ -181,12 +169,7 @@ def _held_mb() -> float:
 def peaks() -> dict[str, float]:
     """Peak memory (MB) of each, in a fresh process."""
     names = [f"{who} {what}" for what in ("soft-argmax", "forward") for who in ("straightforward", "our")]
-    context = multiprocessing.get_context("spawn")
-    found = {}
-    for name in names:
-        with ProcessPoolExecutor(1, mp_context=context) as alone:
-            found[name] = alone.submit(peak_mb, name).result()
-    return found
+    return {name: apart(peak_mb, name) for name in names}
 
 
 def main() -> None:

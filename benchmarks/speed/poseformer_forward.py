@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from h36m_toolbox.benchmarks.speed.clocks import fastest_in_turns
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
-from h36m_toolbox.benchmarks.speed.forwards import fastest_in_turns
 from h36m_toolbox.models import create_model
 from h36m_toolbox.models.ca_poseformer import CAPoseFormer, crop_places
 from h36m_toolbox.models.pose_transformer import CONTEXT_HEADS, HEADS, SAMPLES, Attention, Block, DeformableBlock

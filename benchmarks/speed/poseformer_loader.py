@@ -14,7 +14,6 @@ textured. Evidence goes to benchmarks/results/poseformer_loader.json.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +23,7 @@ import cv2
 import numpy as np
 import torch
 
+from h36m_toolbox.benchmarks.speed.clocks import cpu_seconds, fastest, in_turns
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.benchmarks.speed.films import FilmPlan, make_films
 from h36m_toolbox.benchmarks.speed.processes import cost, h36m
@@ -68,13 +68,6 @@ def straightforward(path: Path, box: np.ndarray) -> np.ndarray:
     return cv2.warpAffine(image, matrix, POSEFORMER_SIZE, flags=cv2.INTER_LINEAR)
 
 
-def cpu_ms(work: Callable[[], object], images: int) -> float:
-    """CPU milliseconds an image."""
-    start = time.process_time()
-    work()
-    return (time.process_time() - start) / images * 1000
-
-
 def bytes_an_image(data: Path, store: FrameStore, images: int) -> float:
     """Mean size on disk."""
     return sum(path.stat().st_size for path in store.root(data).rglob("*") if path.is_file()) / images
@@ -111,18 +104,24 @@ def measurements(data: Path, split: str, repeat: int) -> dict[str, Any]:
             "JPEG crops": lambda: crops(compressed),
             "JPEG crops, random order": lambda: crops(compressed, rows.taken(random)),
         }
+
+        def finished(name: str, kind: str) -> Callable[[], None]:
+            finish = KINDS[kind][name != OFFICIAL]
+            return lambda: finish(loaders[name]())
+
         truth = [crop[..., ::-1] for crop in official()]
         for name in EXACT:  # also the first reading of each file
             wanted = [truth[row] for row in random] if name.endswith("random order") else truth
             for theirs, mine in zip(wanted, loaders[name](), strict=True):
                 assert np.array_equal(theirs, mine), f"{name}: the crops are not those of the straightforward loader"
-        times: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in loaders} for kind in KINDS}
-        for _ in range(repeat):
-            for kind, (theirs_as, ours_as) in KINDS.items():
-                for name, load in loaders.items():
-                    finish = theirs_as if name == OFFICIAL else ours_as
-                    times[kind][name].append(cpu_ms(lambda: finish(load()), len(rows)))  # noqa: B023
-    best = {kind: {name: min(each) for name, each in by_name.items()} for kind, by_name in times.items()}
+        seconds = {
+            kind: in_turns({name: finished(name, kind) for name in loaders}, repeat, cpu_seconds) for kind in KINDS
+        }
+    times = {
+        kind: {name: [1000 * each / len(rows) for each in samples] for name, samples in by_name.items()}
+        for kind, by_name in seconds.items()
+    }
+    best = {kind: fastest(by_name) for kind, by_name in times.items()}
     return {
         "images": len(rows),
         "cpu_ms_per_image": best,
@@ -157,7 +156,7 @@ def as_read(crops: list[np.ndarray]) -> None:
     """Left as they are."""
 
 
-KINDS = {"uint8": (as_read, as_read), "normalised": (one_by_one, batch_by_batch)}
+KINDS = {"uint8": (as_read, as_read), "normalised": (one_by_one, batch_by_batch)}  # theirs, ours
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ to benchmarks/results/views_loader.json.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from h36m_toolbox.benchmarks.speed.clocks import cpu_seconds, fastest, in_turns
 from h36m_toolbox.benchmarks.speed.evidence import keep_evidence
 from h36m_toolbox.benchmarks.speed.films import FilmPlan, make_films
 from h36m_toolbox.benchmarks.speed.processes import cost, h36m
@@ -99,13 +99,9 @@ def measurements(data: Path, folder: Path, repeat: int) -> dict[str, Any]:
             assert np.array_equal(theirs, mine), f"{name}: the views are not those of the straightforward loader"
     loaders: dict[str, Callable[[], object]] = {OFFICIAL: official, NORMALISED: official_normalised}
     loaders |= {name: partial(views, reader) for name, reader in readers.items()}
-    samples: dict[str, list[float]] = {name: [] for name in loaders}
-    for _ in range(repeat):
-        for name, load in loaders.items():
-            start = time.process_time()
-            load()
-            samples[name].append((time.process_time() - start) / len(places) * 1000)
-    best = {name: min(each) for name, each in samples.items()}
+    times = in_turns(loaders, repeat, cpu_seconds)
+    samples = {name: [1000 * each / len(places) for each in seconds] for name, seconds in times.items()}
+    best = fastest(samples)
     sizes = {
         store.name: sum(path.stat().st_size for path in store.root(data).rglob("*.*")) / len(places) / 1000
         for store in (WHOLE_FRAMES, UNDISTORTED, VIEW_CROPS)
