@@ -9,10 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 demo: .venv/installed
 	$(BIN)/h36m demo $(DEMO)
 
-# The whole suite, the linter and the type checker; CI runs exactly this. A module stays on one process: what its tests
-# share is made once.
+# The whole suite, the linter and the type checker; CI runs exactly this.
 test: .venv/test-installed lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto
 	$(BIN)/python tests/check_wheel.py
 
 lint: .venv/test-installed
