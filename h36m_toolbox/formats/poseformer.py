@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,18 +24,19 @@ from h36m_toolbox.formats.toolbox import (
     PickleReport,
     camera_record,
     frames_with_images,
-    record_ids,
+    id_fields,
+    image_column,
     stream_records,
 )
 from h36m_toolbox.frames.crops import box_geometry, poseformer_coordinates
 from h36m_toolbox.frames.manifests import read_manifest
-from h36m_toolbox.frames.stores import WHOLE_FRAMES
 from h36m_toolbox.frames.videos import video_size
 from h36m_toolbox.known_bad import S11_DIRECTIONS
 from h36m_toolbox.poses import PoseFiles, SequencePoses
 from h36m_toolbox.raw.archive import Kind, RawArchive
 from h36m_toolbox.sequences import SPLITS, Sequence, sequences
 from h36m_toolbox.skeletons import H36M_17, H36M_32
+from h36m_toolbox.storage.pickled_rows import Column, Rows
 
 
 def screen_normalised_float32(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -44,44 +44,36 @@ def screen_normalised_float32(pixels: np.ndarray, width: int, height: int) -> np
     return pixels * np.float32(2) / np.float32(width) - np.array([1, height / width])
 
 
-def poseformer_records(
+def poseformer_rows(
     poses: SequencePoses, cpn: np.ndarray, size: tuple[int, int], images: ImageFrames, video_id: int
-) -> list[dict[str, Any]]:
+) -> Rows:
     """The records of one sequence; `cpn` (frames, 17, 2) px in VideoPose3D's joint order, `size` of the images."""
     sequence = poses.sequence
     camera = h36m_camera(sequence.subject, sequence.camera)
     n = min(len(poses.camera), len(poses.image), len(cpn))
-    in_camera = H36M_32.select(poses.camera[:n], TOOLBOX_17)
-    joints_2d = H36M_32.select(poses.image[:n], TOOLBOX_17)
+    frames = images.upto(n)
+    in_camera = H36M_32.select(poses.camera[:n], TOOLBOX_17)[frames]
+    joints_2d = H36M_32.select(poses.image[:n], TOOLBOX_17)[frames]
     geometry = box_geometry(camera, in_camera[:, 0])
-    detected = cpn[:n]
-    truth_screen, cpn_screen = (
-        np.ascontiguousarray(screen_normalised_float32(pixels, *size)) for pixels in (joints_2d, detected)
-    )
-    truth_crop, cpn_crop = (
-        np.ascontiguousarray(poseformer_coordinates(pixels, geometry)) for pixels in (joints_2d, detected)
-    )
-    metres = np.ascontiguousarray(in_camera / np.float32(1000))
-    visible = np.ones((n, 17, 3))
-    shared_camera = camera_record(camera)
-    return [
+    detected = cpn[frames]
+    return Rows(
+        len(frames),
         {
-            "image": f"{sequence.folder}/{WHOLE_FRAMES.file_name(sequence, frame)}",
-            "joints_2d_gt": truth_screen[frame],
-            "joints_2d_cpn": cpn_screen[frame],
-            "joints_3d": metres[frame],
-            "joints_vis": visible[frame],
-            **record_ids(sequence, frame, video_id),
-            "camera": shared_camera,
+            "image": image_column(sequence, frames),
+            "joints_2d_gt": Column(screen_normalised_float32(joints_2d, *size)),
+            "joints_2d_cpn": Column(screen_normalised_float32(detected, *size)),
+            "joints_3d": Column(in_camera / np.float32(1000)),
+            "joints_vis": Column(np.ones((len(frames), 17, 3))),
+            **id_fields(sequence, frames, video_id),
+            "camera": camera_record(camera),
             "nposes": n,
-            "center": tuple(geometry.centers[frame]),
-            "scale": tuple(geometry.scales[frame]),
-            "box": geometry.boxes[frame],
-            "joints_2d_gt_crop": truth_crop[frame],
-            "joints_2d_cpn_crop": cpn_crop[frame],
-        }
-        for frame in images.upto(n)
-    ]
+            "center": Column(geometry.centers, as_tuple=True),
+            "scale": Column(geometry.scales, as_tuple=True),
+            "box": Column(geometry.boxes),
+            "joints_2d_gt_crop": Column(poseformer_coordinates(joints_2d, geometry)),
+            "joints_2d_cpn_crop": Column(poseformer_coordinates(detected, geometry)),
+        },
+    )
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -118,7 +110,7 @@ def write_poseformer_pickle(
         if item.sequence.subject in SPLITS[split] and item.sequence in by_sequence
     ]
     path = data / "labels" / "poseformer" / PICKLE_NAMES[split]
-    return stream_records(partial(_records_of_job, data, without_images), work, path, jobs, progress)
+    return stream_records(partial(_rows_of_job, data, without_images), work, path, jobs, progress)
 
 
 def _video_ids(posed: set[Sequence], detected: set[Sequence]) -> dict[Sequence, int]:
@@ -143,6 +135,6 @@ def _image_size(archive: RawArchive, data: Path, sequence: Sequence) -> tuple[in
     return h36m_camera(sequence.subject, sequence.camera).size
 
 
-def _records_of_job(data: Path, without_images: bool, poses: SequencePoses, job: _Job) -> list[dict[str, Any]]:
+def _rows_of_job(data: Path, without_images: bool, poses: SequencePoses, job: _Job) -> Rows:
     images = frames_with_images(data, poses.sequence, without_images)
-    return poseformer_records(poses, job.cpn, job.size, images, job.video_id)
+    return poseformer_rows(poses, job.cpn, job.size, images, job.video_id)

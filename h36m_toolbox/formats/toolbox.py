@@ -22,7 +22,8 @@ from h36m_toolbox.jobs import map_in_order
 from h36m_toolbox.poses import PoseFiles, SequencePoses
 from h36m_toolbox.sequences import SPLITS, Sequence, sequences
 from h36m_toolbox.skeletons import H36M_17, H36M_32
-from h36m_toolbox.storage.pickle_stream import PickledPart, pickled_part, write_pickled_list
+from h36m_toolbox.storage.pickle_stream import PickledPart, write_pickled_list
+from h36m_toolbox.storage.pickled_rows import Column, Rows, pickled_rows
 
 # The Toolbox takes joint 16 where others take 13: the same position under another number.
 TOOLBOX_17 = tuple("LCollar" if joint == "Thorax" else joint for joint in H36M_17.joints)
@@ -60,43 +61,46 @@ def frames_with_images(data: Path, sequence: Sequence, without_images: bool) -> 
     return ImageFrames(None if without_images else stored_frames(data, sequence))
 
 
-def toolbox_records(poses: SequencePoses, images: ImageFrames, video_id: int) -> list[dict[str, Any]]:
+def toolbox_rows(poses: SequencePoses, images: ImageFrames, video_id: int) -> Rows:
     """The records of one sequence: frames that the universal 3D and the 2D poses have and that have an image."""
     sequence = poses.sequence
     camera = h36m_camera(sequence.subject, sequence.camera)
     universal_32 = poses.universal_poses()
-    frames = images.upto(min(len(universal_32), len(poses.image)))
     n = min(len(universal_32), len(poses.image), len(poses.camera))
+    frames = images.upto(n)
     joints_2d, universal, in_camera = (
-        np.ascontiguousarray(H36M_32.select(array[:n], TOOLBOX_17))
-        for array in (poses.image, universal_32, poses.camera)
+        H36M_32.select(array[:n], TOOLBOX_17)[frames] for array in (poses.image, universal_32, poses.camera)
     )
     geometry = box_geometry(camera, in_camera[:, 0])
-    shared_camera = camera_record(camera)
-    visible = np.ones((n, 17, 3))
-    return [
+    return Rows(
+        len(frames),
         {
-            "image": f"{sequence.folder}/{WHOLE_FRAMES.file_name(sequence, frame)}",
-            "joints_2d": joints_2d[frame],
-            "joints_3d": universal[frame],
-            "joints_3d_camera": in_camera[frame],
-            "joints_vis": visible[frame],
-            **record_ids(sequence, frame, video_id),
-            "camera": shared_camera,
-            "center": tuple(geometry.centers[frame]),
-            "scale": tuple(geometry.scales[frame]),
-            "box": geometry.boxes[frame],
-        }
-        for frame in frames
-        if frame < n
-    ]
+            "image": image_column(sequence, frames),
+            "joints_2d": Column(joints_2d),
+            "joints_3d": Column(universal),
+            "joints_3d_camera": Column(in_camera),
+            "joints_vis": Column(np.ones((len(frames), 17, 3))),
+            **id_fields(sequence, frames, video_id),
+            "camera": camera_record(camera),
+            "center": Column(geometry.centers, as_tuple=True),
+            "scale": Column(geometry.scales, as_tuple=True),
+            "box": Column(geometry.boxes),
+        },
+    )
 
 
-def record_ids(sequence: Sequence, frame: int, video_id: int) -> dict[str, Any]:
-    """The identifying keys of a record, in the order of the official dicts; `image_id` counts from 1."""
+def image_column(sequence: Sequence, frames: list[int]) -> Column:
+    """`image`: the file of each frame (from 0) below the folder of images."""
+    folder = sequence.folder
+    names = [f"{folder}/{WHOLE_FRAMES.file_name(sequence, frame)}" for frame in frames]
+    return Column(np.array(names, np.bytes_))
+
+
+def id_fields(sequence: Sequence, frames: list[int], video_id: int) -> dict[str, Any]:
+    """The identifying keys of the records, in the order of the official dicts; `image_id` counts from 1."""
     return {
         "video_id": video_id,
-        "image_id": frame + 1,
+        "image_id": Column(np.array(frames, np.int32) + 1),
         "subject": sequence.subject_number,
         "action": sequence.action_id,
         "subaction": sequence.subaction,
@@ -149,15 +153,15 @@ def write_toolbox_pickle(
     numbers = {sequence: number for number, sequence in enumerate(sequences())}
     work = [_Job(item, numbers[item.sequence]) for item in files if item.sequence.subject in SPLITS[split]]
     path = data / "labels" / "toolbox" / PICKLE_NAMES[split]
-    return stream_records(partial(_records_of_job, data, without_images), work, path, jobs, progress)
+    return stream_records(partial(_rows_of_job, data, without_images), work, path, jobs, progress)
 
 
-def _records_of_job(data: Path, without_images: bool, poses: SequencePoses, job: _Job) -> list[dict[str, Any]]:
-    return toolbox_records(poses, frames_with_images(data, poses.sequence, without_images), job.video_id)
+def _rows_of_job(data: Path, without_images: bool, poses: SequencePoses, job: _Job) -> Rows:
+    return toolbox_rows(poses, frames_with_images(data, poses.sequence, without_images), job.video_id)
 
 
 def stream_records(
-    make: Callable[[SequencePoses, Job], list[dict[str, Any]]],
+    make: Callable[[SequencePoses, Job], Rows],
     work: list[Job],
     path: Path,
     jobs: int,
@@ -198,10 +202,10 @@ class _Made:
     damage: str = ""
 
 
-def _made(make: Callable[[SequencePoses, Job], list[dict[str, Any]]], job: Job) -> _Made:
+def _made(make: Callable[[SequencePoses, Job], Rows], job: Job) -> _Made:
     try:
         poses = job.files.read()
     except H36MError as error:
-        return _Made(job.files.sequence, pickled_part([]), damage=str(error))
-    part = pickled_part(make(poses, job))
+        return _Made(job.files.sequence, PickledPart(0, b""), damage=str(error))
+    part = pickled_rows(make(poses, job))
     return _Made(poses.sequence, part, poses.frames - part.count)

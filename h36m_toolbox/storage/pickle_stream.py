@@ -60,10 +60,14 @@ def pickled_part(part: list[Any]) -> PickledPart:
         buffer.truncate()
         pickler.dump(element)
         bodies += buffer.getbuffer()[len(PICKLE_HEADER) : -len(pickle.STOP)]
-    stream = bytes(bodies)
-    for name in _NUMPY_GLOBALS:  # the memo holds each global after its first use, so there is one occurrence a part
+    return PickledPart(len(part), portable(bytes(bodies)))
+
+
+def portable(stream: bytes) -> bytes:
+    """What one pickler wrote, in names that numpy 1 and 2 have."""
+    for name in _NUMPY_GLOBALS:  # the memo holds each global after its first use, so there is one occurrence
         stream = stream.replace(_NUMPY_2 + name, _NUMPY_1 + name, 1)
-    return PickledPart(len(part), stream)
+    return stream
 
 
 def write_pickled_value(path: Path, value: Any) -> None:

@@ -13,9 +13,9 @@ import pytest
 from h36m_toolbox import RawArchive, read_labels
 from h36m_toolbox.cameras import h36m_camera
 from h36m_toolbox.errors import H36MError
-from h36m_toolbox.formats.poseformer import _video_ids, poseformer_records
+from h36m_toolbox.formats.poseformer import _video_ids, poseformer_rows
 from h36m_toolbox.formats.registry import FormatOptions, write_format
-from h36m_toolbox.formats.toolbox import ImageFrames, toolbox_records
+from h36m_toolbox.formats.toolbox import ImageFrames, toolbox_rows
 from h36m_toolbox.labels import label_table
 from h36m_toolbox.pose_tables import pose_array, pose_field, row_keys, sequence_codes, sequence_of_code
 from h36m_toolbox.poses import SequencePoses
@@ -131,9 +131,10 @@ def test_video_ids_count_the_recordings_that_poseformer_skips() -> None:
 
 def test_poseformer_records_follow_the_shortest_of_poses_and_detections() -> None:
     poses = made_up_poses(Sequence("S5", "Eating", 1, "55011271"), 9)
-    records = poseformer_records(poses, np.zeros((7, 17, 2), np.float32), (1000, 1000), ImageFrames(None), 3)
+    records = poseformer_rows(poses, np.zeros((7, 17, 2), np.float32), (1000, 1000), ImageFrames(None), 3)
     assert [record["nposes"] for record in records] == [7] * 7
-    assert toolbox_records(poses, ImageFrames((0, 8, 12)), 3)[-1]["image_id"] == 9
+    assert [record["image_id"] for record in toolbox_rows(poses, ImageFrames((0, 8, 12)), 3)] == [1, 9]
+    assert list(toolbox_rows(poses, ImageFrames((12,)), 3)) == []
 
 
 def test_a_list_written_in_parts_is_the_whole_list(tmp_path: Path) -> None:
