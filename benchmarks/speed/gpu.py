@@ -3,11 +3,12 @@
     python benchmarks/speed/gpu.py [--minutes 7.5] [--only A,B] [--weights NAME=FILE]
     python benchmarks/speed/gpu.py --table benchmarks/results/gpu_<machine>.json
 
-Unattended. What matters most comes first: all models without the compiler, a bench of each, then the compiler, one
-precision after another, and what is left. Each step is a process of its own with its share of the time: what it has
-measured until then is kept, what was not reached is named so. Code that was compiled stays in the compiler's cache, so
-a second run gets further. The evidence, benchmarks/results/gpu_<machine>.json, is written anew after every step, and
-all of it is printed as a table. Without a GPU it says so and exits 0.
+Unattended. What matters most comes first: all models without the compiler, a bench of each, training steps, then the
+compiler, one precision after another, and what is left. Each step is a process of its own with its share of the time:
+what it has measured until then is kept, what was not reached is named so. Code that was compiled stays in the
+compiler's cache, so a second run gets further. The evidence, benchmarks/results/gpu_<machine>.json, is written anew
+after every step, and all of it is printed as tables, with the hours of each recipe. Without a GPU it says so and exits
+0.
 
 `--device cpu --tiny` walks through the same code on small networks, without what a CPU cannot do. Its figures are
 evidence of nothing; they are printed, and written only where --out says.
@@ -51,14 +52,16 @@ class Round:
     A step takes `most_s` at most; None: each gets its equal part of what is left of the round.
     """
 
-    kind: Literal["forward", "bench"]
+    kind: Literal["forward", "bench", "train"]
     executions: tuple[Execution, ...]
     ends: float
     most_s: float | None = None
 
     def of(self, entry: Entry) -> tuple[Execution, ...]:
-        """What of it is done with this model: no other layout without convolutions, no bench without frames."""
-        if self.kind == "bench" and not entry.benched:
+        """What of it is done with this model: no other layout without convolutions, no bench without frames,
+        no training without a recipe.
+        """
+        if (self.kind == "bench" and not entry.benched) or (self.kind == "train" and not entry.training):
             return ()
         return tuple(each for each in self.executions if not (each.channels_last and entry.is_lifter))
 
@@ -77,8 +80,9 @@ _FAST = Execution("bf16", cuda_graphs=True)
 _ALL_ON = tuple(Execution(precision, channels_last=True, compile=True, cuda_graphs=True) for precision in PRECISIONS)
 _COMPILED = tuple(each for precision in PRECISIONS for each in _compiled(precision))
 ROUNDS = (
-    Round("forward", _UNCOMPILED, 0.45),
-    Round("bench", (EXACT,), 0.7, most_s=20),
+    Round("forward", _UNCOMPILED, 0.4),
+    Round("bench", (EXACT,), 0.6, most_s=20),
+    Round("train", (EXACT, Execution("bf16")), 0.75, most_s=20),
     Round("forward", _compiled("bf16"), 1.0, most_s=90),
     Round("bench", (_FAST,), 1.0, most_s=20),
     Round("forward", _compiled("tf32"), 1.0, most_s=90),
@@ -179,6 +183,7 @@ def _started(
     for name in names:
         entry = ENTRIES[name].in_trial(asked.tiny)
         told = {"model": entry.model, "options": entry.options, "batch": entry.batch}
+        told["training"] = asdict(entry.training) if entry.training else None
         models[name] = told | {"weights": str(weights[name]) if name in weights else "random"}
     found = {
         "what": "TRIAL on small networks, no evidence" if asked.tiny else "Each bundled model on one GPU",

@@ -1,4 +1,4 @@
-"""What is measured of one model in one process: its forward in any execution, and a bench; a JSON line each.
+"""What is measured of one model in one process: its forward in any execution, a bench, a step; a JSON line each.
 
 Arithmetic is what torch counts: products and convolutions. Bytes are those that cannot be avoided: weights, inputs and
 outputs once. The bound is the longer of the two at the peaks that a large product and a large copy reached in the same
@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from statistics import median
@@ -46,9 +46,9 @@ Measure = Callable[[Execution], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Step:
-    """What one process does: peaks of the device, forwards of an entry, or benches of it, in each execution."""
+    """What one process does: peaks of the device, or of an entry forwards, benches or training, in each execution."""
 
-    kind: Literal["peaks", "forward", "bench"]
+    kind: Literal["peaks", "forward", "bench", "train"]
     device: str
     tiny: bool
     lines: Path  # to which a JSON line a result is added
@@ -69,7 +69,9 @@ def run_step(step: Step) -> None:
 
     @cache
     def measure() -> Measure:  # made once something is measured
-        return forward_measure(step) if step.kind == "forward" else partial(measured_bench, step)
+        if step.kind == "forward":
+            return forward_measure(step)
+        return partial(measured_training if step.kind == "train" else measured_bench, step)
 
     try:
         if step.kind == "peaks":
@@ -92,7 +94,7 @@ def _left_out(step: Step, execution: Execution) -> str:
         execution.check(step.device)
     except H36MError as refused:
         return str(refused)
-    slow = step.kind == "bench" or not ENTRIES[step.entry].trial_bf16
+    slow = step.kind != "forward" or not ENTRIES[step.entry].trial_bf16
     if step.tiny and slow and execution.precision == "bf16":
         return "a trial leaves out what takes minutes in bf16 without instructions for it"
     return ""
@@ -179,6 +181,29 @@ def measured_bench(step: Step, execution: Execution) -> dict[str, Any]:
     return {name: getattr(made, name) for name in names}
 
 
+def measured_training(step: Step, execution: Execution) -> dict[str, Any]:
+    """Steps of a recipe's batch: forward, the squares of its joints as loss, backward, Adam. Without reading data.
+
+    Less than a published step by the losses of volumes and attention.
+    """
+    entry = ENTRIES[step.entry].in_trial(step.tiny)
+    assert entry.training is not None
+    batch = entry.training.batch
+    ready = ready_entry(replace(entry, batch=batch), step.device, step.weights, training=True)
+    optimizer = torch.optim.Adam(ready.model.parameters())
+    executed = execution.applied(ready.model)
+
+    def learn() -> None:
+        loss = joints_of(executed(*ready.inputs)).float().square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    _forget(step.device)
+    took = _median_s(learn, step.device, step.tiny)
+    return {"batch": batch, "seconds": took, "samples_per_s": batch / took, "peak_memory_mb": _peak_mb(step.device)}
+
+
 def _work(ready: Ready) -> dict[str, int]:
     """Arithmetic and unavoidable bytes of a batch."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -192,17 +217,25 @@ def _work(ready: Ready) -> dict[str, int]:
 
 def _forward(ready: Ready, execution: Execution, device: str, tiny: bool) -> tuple[torch.Tensor, float, float | None]:
     """Joints, seconds a batch, and the most memory that it held, MB; None on the CPU."""
-    on_gpu = _on_gpu(device)
-    if on_gpu:
-        gc.collect()  # of the execution before, graphs with their memory
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+    _forget(device)
     with torch.inference_mode():
         executed = execution.applied(ready.model)
         for _ in range(_CALLS_BEFORE[tiny]):
             found = joints_of(executed(*ready.inputs))
         took = _median_s(lambda: executed(*ready.inputs), device, tiny)
-    return found, took, torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else None
+    return found, took, _peak_mb(device)
+
+
+def _forget(device: str) -> None:
+    """The memory of the execution before, with its graphs, and how much it was."""
+    if _on_gpu(device):
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_mb(device: str) -> float | None:
+    return torch.cuda.max_memory_allocated(device) / 1e6 if _on_gpu(device) else None
 
 
 def _median_s(work: Work, device: str, tiny: bool) -> float:

@@ -31,6 +31,18 @@ _LIFTERS_IN_DEVIATIONS = ("martinez-weigq", "martinez-tf")  # their networks' nu
 
 
 @dataclass(frozen=True)
+class Training:
+    """An epoch of a model's recipe: samples, of which a process takes `batch` a step, and how many there are.
+
+    A sample is a pose, a crop, a patch or the views of an instant. Without `epochs` it is stopped by hand.
+    """
+
+    batch: int
+    samples: int
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """A model to be measured: its options, how many samples a batch has, and what makes it small for a trial."""
 
@@ -38,6 +50,7 @@ class Entry:
     batch: int
     options: dict[str, Any] = field(default_factory=dict)
     tiny: dict[str, Any] = field(default_factory=dict)
+    training: Training | None = None
     benched: bool = True  # on Human3.6M's frames
     crop_px: tuple[int, int] = POSEFORMER_SIZE  # width, height, of a model of crops
     trial_bf16: bool = True  # whether a processor without instructions for it has done so in less than minutes
@@ -54,7 +67,10 @@ class Entry:
 
     def in_trial(self, tiny: bool) -> Entry:
         """Itself, or as small as it gets."""
-        return replace(self, batch=1, options=self.options | self.tiny, crop_px=_TINY_CROP) if tiny else self
+        if not tiny:
+            return self
+        training = self.training and replace(self.training, batch=2)  # batch norms need two
+        return replace(self, batch=1, options=self.options | self.tiny, crop_px=_TINY_CROP, training=training)
 
 
 _TINY_CROP = (64, 32)
@@ -62,24 +78,38 @@ _SMALL_VIEWS = {"layers": 18, "image_px": 64}
 _SMALL_PATCH = {"layers": 18, "patch": "64x64"}
 _ONE_PASS = {"flip_test": False}
 
+_POSES = 1_559_752  # of S1, S5, S6, S7 and S8
+_CROPS = 312_188  # every fifth of them
+_MPII = 22_246  # people, of which an epoch has each once beside as many of every other data set
+_LIFTED, _VIEWED = Training(64, _POSES, 200), Training(4, 15_000)
+_CROPPED = Training(512, _CROPS, 60)
+
 # What is measured and compiled soonest comes first: time may be over before the last.
 ENTRIES = {
-    "martinez": Entry("martinez", 4096),
-    "martinez-weigq": Entry("martinez-weigq", 4096),
-    "martinez-tf": Entry("martinez-tf", 4096),
-    "semgcn": Entry("semgcn", 4096),
-    "semgcn-nonlocal": Entry("semgcn-nonlocal", 4096),
-    "integral": Entry("integral", 64, tiny=_SMALL_PATCH),
-    "integral-direct": Entry("integral-direct", 64, tiny=_SMALL_PATCH),
+    "martinez": Entry("martinez", 4096, training=_LIFTED),
+    "martinez-weigq": Entry("martinez-weigq", 4096, training=_LIFTED),
+    "martinez-tf": Entry("martinez-tf", 4096, training=_LIFTED),
+    "semgcn": Entry("semgcn", 4096, training=replace(_LIFTED, epochs=50)),
+    "semgcn-nonlocal": Entry("semgcn-nonlocal", 4096, training=replace(_LIFTED, epochs=30)),
+    "integral": Entry("integral", 64, {}, _SMALL_PATCH, Training(32, 2 * _MPII, 300)),
+    "integral-direct": Entry("integral-direct", 64, {}, _SMALL_PATCH, Training(32, 2 * _MPII, 140)),
     "ransac": Entry("ransac", 8, tiny=_SMALL_VIEWS),
-    "algebraic": Entry("algebraic", 8, tiny=_SMALL_VIEWS | {"confidences": False}),
-    "volumetric": Entry("volumetric", 8, tiny=_SMALL_VIEWS | {"voxels": 32}, trial_bf16=False),
-    "contextpose": Entry("contextpose", 16, tiny=_SMALL_VIEWS | {"voxels": 16}),
-    "ca-poseformer-cpn": Entry("ca-poseformer", 64, {"backbone": "cpn"}, _ONE_PASS),
-    "ca-poseformer-hrnet_32": Entry("ca-poseformer", 64, {"backbone": "hrnet_32"}, _ONE_PASS),
-    "ca-poseformer-hrnet_48": Entry("ca-poseformer", 64, {"backbone": "hrnet_48"}, _ONE_PASS),
+    "algebraic": Entry("algebraic", 8, {}, _SMALL_VIEWS | {"confidences": False}, replace(_VIEWED, batch=8)),
+    "volumetric": Entry(
+        "volumetric", 8, {}, _SMALL_VIEWS | {"voxels": 32}, replace(_VIEWED, batch=5), trial_bf16=False
+    ),
+    "contextpose": Entry("contextpose", 16, {}, _SMALL_VIEWS | {"voxels": 16}, _VIEWED),
+    "ca-poseformer-cpn": Entry("ca-poseformer", 64, {"backbone": "cpn"}, _ONE_PASS, _CROPPED),
+    "ca-poseformer-hrnet_32": Entry("ca-poseformer", 64, {"backbone": "hrnet_32"}, _ONE_PASS, _CROPPED),
+    "ca-poseformer-hrnet_48": Entry("ca-poseformer", 64, {"backbone": "hrnet_48"}, _ONE_PASS, _CROPPED),
     "ca-poseformer-3dhp": Entry("ca-poseformer", 64, {"variant": "3dhp"}, _ONE_PASS, benched=False),
-    "challenge": Entry("integral", 32, {"layers": 152, "patch": "288x384", "depth_in": "image"}, _SMALL_PATCH),
+    "challenge": Entry(
+        "integral",
+        32,
+        {"layers": 152, "patch": "288x384", "depth_in": "image"},
+        _SMALL_PATCH,
+        Training(24, 2 * _MPII, 300),
+    ),
     "challenge-256x256": Entry("integral", 32, {"layers": 152, "depth_in": "image"}, _SMALL_PATCH),
     "challenge-direct": Entry("integral-direct", 64, {"depth_in": "image"}, _SMALL_PATCH),
 }
@@ -100,8 +130,11 @@ class Ready:
     unit: str
 
 
-def ready_entry(entry: Entry, device: str, weights: Path | None) -> Ready:
-    """The network with these weights, or with the random ones that `h36m bench --untrained` takes."""
+def ready_entry(entry: Entry, device: str, weights: Path | None, training: bool = False) -> Ready:
+    """The network with these weights, or with the random ones that `h36m bench --untrained` takes.
+
+    To predict, or in train mode as it is.
+    """
     contract = entry.card.contract(**entry.options)
     torch.manual_seed(0)
     starts = getattr(contract, "untrained", {}) if weights is None else {}
@@ -111,7 +144,8 @@ def ready_entry(entry: Entry, device: str, weights: Path | None) -> Ready:
         load_weights(model, weights)
     inputs = _inputs(contract, entry, device)
     images = inputs[0].shape[0] * (inputs[0].shape[1] if isinstance(contract, FromViews) else 1)
-    return Ready(ready_to_predict(model.to(device).eval()), inputs, images, *_scale(entry.model, contract))
+    model = model.to(device).train() if training else ready_to_predict(model.to(device).eval())
+    return Ready(model, inputs, images, *_scale(entry.model, contract))
 
 
 def joints_of(outputs: Any) -> torch.Tensor:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from typing import Any
 
 _HEAD = ("model", "execution", "inputs/s", "MB", "waiting", "MPJPE change", "times the bound", "bound by")
+_HOURS_HEAD = ("model", "execution", "what", "a second", "MB", "min an epoch", "epochs", "hours")
+_TEST_IMAGES = 543_344  # of S9 and S11
 
 
 def table(found: dict[str, Any]) -> str:
@@ -24,7 +26,7 @@ def table(found: dict[str, Any]) -> str:
     cells = [_HEAD, ("---", "---", *["---:"] * 5, "---")]
     cells += [(*row[:4], row[7], *row[4:7]) for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([found["what"], _peaks(found), "", *lines, "", *_beside(found)])
+    return "\n".join([found["what"], _peaks(found), "", *lines, "", *_hours(found), "", *_beside(found)])
 
 
 def described(execution: dict[str, Any]) -> str:
@@ -51,6 +53,22 @@ def _forward_cells(record: dict[str, Any]) -> tuple[str, ...]:
 
 def _waiting(record: dict[str, Any]) -> str:
     return f"{100 * record['waiting_share']:.0f} %" if "waiting_share" in record else "-"
+
+
+def _hours(found: dict[str, Any]) -> list[str]:
+    """What the published recipes and the test set take at the rates that were measured, on this one device."""
+    rows = [_HOURS_HEAD, ("---", "---", *["---:"] * 6)]
+    for record in found["measurements"]:
+        key, trained = _key(record), found["models"].get(record["entry"], {}).get("training")
+        if record["kind"] == "train" and trained and "seconds" in record:
+            epoch_h, memory = trained["samples"] / record["samples_per_s"] / 3600, record["peak_memory_mb"]
+            whole = f"{trained['epochs'] * epoch_h:.1f}" if trained["epochs"] else "-"
+            rate, held = f"{record['samples_per_s']:,.1f}", "-" if memory is None else f"{memory:,.0f}"
+            rows.append((*key, "training", rate, held, f"{60 * epoch_h:.1f}", f"{trained['epochs'] or '-'}", whole))
+        elif record["kind"] == "bench" and "images_per_s" in record:
+            rate = f"{record['images_per_s']:,.1f}"
+            rows.append((*key, "test set", rate, "-", "-", "-", f"{_TEST_IMAGES / record['images_per_s'] / 3600:.2f}"))
+    return [f"| {' | '.join(row)} |" for row in rows] if len(rows) > 2 else []
 
 
 def _peaks(found: dict[str, Any]) -> str:
