@@ -2,6 +2,7 @@
 
     python benchmarks/speed/gpu.py [--minutes 7.5] [--only A,B] [--weights NAME=FILE]
     python benchmarks/speed/gpu.py --table benchmarks/results/gpu_<machine>.json
+    python benchmarks/speed/gpu.py --work
 
 Unattended. What matters most comes first: all models without the compiler, a bench of each, training steps, then the
 compiler, one precision after another, and what is left. Each step is a process of its own with its share of the time:
@@ -9,6 +10,8 @@ what it has measured until then is kept, what was not reached is named so. Code 
 compiler's cache, so a second run gets further. The evidence, benchmarks/results/gpu_<machine>.json, is written anew
 after every step, and all of it is printed as tables, with the hours of each recipe. Without a GPU it says so and exits
 0.
+
+`--work` needs no GPU: it counts each model's arithmetic and says what hours follow from it at 10 TFLOP/s.
 
 `--device cpu --tiny` walks through the same code on small networks, without what a CPU cannot do. Its figures are
 evidence of nothing; they are printed, and written only where --out says.
@@ -36,6 +39,7 @@ from h36m_toolbox.benchmarks.speed.gpu_data import filmed_data, lifted_data
 from h36m_toolbox.benchmarks.speed.gpu_measures import Step, run_step
 from h36m_toolbox.benchmarks.speed.gpu_models import ENTRIES, Entry
 from h36m_toolbox.benchmarks.speed.gpu_table import table
+from h36m_toolbox.benchmarks.speed.gpu_work import work_table
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.execution import EXACT, PRECISIONS, Execution, Precision
 from h36m_toolbox.storage.files import written_whole
@@ -106,19 +110,23 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small networks: a trial of this script, no evidence")
     parser.add_argument("--out", type=Path, help="write the JSON here instead")
     parser.add_argument("--table", type=Path, metavar="JSON", help="print the table of an earlier run, measure nothing")
+    parser.add_argument("--work", action="store_true", help="print what is to be computed, measure nothing")
     asked = parser.parse_args()
     if asked.table:
         print(table(json.loads(asked.table.read_text())))
+        return
+    names = asked.only.split(",") if asked.only else list(ENTRIES)
+    weights = {name: Path(file) for name, _, file in (pair.partition("=") for pair in asked.weights)}
+    if strangers := [name for name in (*names, *weights) if name not in ENTRIES]:
+        parser.error(f"no model {', '.join(strangers)}; there are {', '.join(ENTRIES)}")
+    if asked.work:
+        print(work_table(names))
         return
     if asked.device.startswith("cuda") and not torch.cuda.is_available():
         print("no CUDA device: nothing measured")
         return
     if not asked.device.startswith("cuda") and not asked.tiny:
         parser.error(f"--device {asked.device} is a trial: give --tiny too")
-    names = asked.only.split(",") if asked.only else list(ENTRIES)
-    weights = {name: Path(file) for name, _, file in (pair.partition("=") for pair in asked.weights)}
-    if strangers := [name for name in (*names, *weights) if name not in ENTRIES]:
-        parser.error(f"no model {', '.join(strangers)}; there are {', '.join(ENTRIES)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended; the JSON has what was measured"))  # and no step goes on
     with TemporaryDirectory() as folder:
         found = measured(names, weights, asked, Path(folder))

@@ -20,12 +20,13 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from h36m_toolbox.benchmarks.runs.bench import BenchRequest, bench
 from h36m_toolbox.benchmarks.runs.volumetric_files import ViewFiles
 from h36m_toolbox.benchmarks.speed.clocks import Work, seconds
-from h36m_toolbox.benchmarks.speed.gpu_models import ENTRIES, Ready, joints_of, ready_entry
+from h36m_toolbox.benchmarks.speed.gpu_models import ENTRIES, Inputs, Ready, joints_of, ready_entry
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.models.execution import EXACT, PRECISIONS, Execution
 from h36m_toolbox.models.view_models import FromViews
@@ -131,7 +132,7 @@ def forward_measure(step: Step) -> Measure:
     The labels of the MPJPE lie 50 mm of noise off the poses of the exact execution, so random weights have a score too.
     """
     ready = ready_entry(ENTRIES[step.entry].in_trial(step.tiny), step.device, step.weights)
-    work = _work(ready)
+    work = work_of(ready)
     with torch.inference_mode():
         reference = joints_of(EXACT.applied(ready.model)(*ready.inputs)).float().clone() * ready.scale
     noise = torch.randn(reference.shape, generator=torch.Generator().manual_seed(1)).to(step.device)
@@ -194,9 +195,8 @@ def measured_training(step: Step, execution: Execution) -> dict[str, Any]:
     executed = execution.applied(ready.model)
 
     def learn() -> None:
-        loss = joints_of(executed(*ready.inputs)).float().square().mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss_of(executed, ready.inputs).backward()
         optimizer.step()
 
     _forget(step.device)
@@ -204,7 +204,12 @@ def measured_training(step: Step, execution: Execution) -> dict[str, Any]:
     return {"batch": batch, "seconds": took, "samples_per_s": batch / took, "peak_memory_mb": _peak_mb(step.device)}
 
 
-def _work(ready: Ready) -> dict[str, int]:
+def loss_of(model: nn.Module, inputs: Inputs) -> torch.Tensor:
+    """Something to learn that costs nothing itself."""
+    return joints_of(model(*inputs)).float().square().mean()
+
+
+def work_of(ready: Ready) -> dict[str, int]:
     """Arithmetic and unavoidable bytes of a batch."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         joints = joints_of(ready.model(*ready.inputs))

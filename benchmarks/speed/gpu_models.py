@@ -78,6 +78,7 @@ _SMALL_VIEWS = {"layers": 18, "image_px": 64}
 _SMALL_PATCH = {"layers": 18, "patch": "64x64"}
 _ONE_PASS = {"flip_test": False}
 
+TEST_IMAGES = 543_344  # of S9 and S11
 _POSES = 1_559_752  # of S1, S5, S6, S7 and S8
 _CROPS = 312_188  # every fifth of them
 _MPII = 22_246  # people, of which an epoch has each once beside as many of every other data set

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from h36m_toolbox.benchmarks.speed.gpu_models import TEST_IMAGES
+
 _HEAD = ("model", "execution", "inputs/s", "MB", "waiting", "MPJPE change", "times the bound", "bound by")
 _HOURS_HEAD = ("model", "execution", "what", "a second", "MB", "min an epoch", "epochs", "hours")
-_TEST_IMAGES = 543_344  # of S9 and S11
 
 
 def table(found: dict[str, Any]) -> str:
@@ -67,7 +68,7 @@ def _hours(found: dict[str, Any]) -> list[str]:
             rows.append((*key, "training", rate, held, f"{60 * epoch_h:.1f}", f"{trained['epochs'] or '-'}", whole))
         elif record["kind"] == "bench" and "images_per_s" in record:
             rate = f"{record['images_per_s']:,.1f}"
-            rows.append((*key, "test set", rate, "-", "-", "-", f"{_TEST_IMAGES / record['images_per_s'] / 3600:.2f}"))
+            rows.append((*key, "test set", rate, "-", "-", "-", f"{TEST_IMAGES / record['images_per_s'] / 3600:.2f}"))
     return [f"| {' | '.join(row)} |" for row in rows] if len(rows) > 2 else []
 
 
