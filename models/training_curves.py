@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ _SERIES = {
     "lr": "learning rate",
     "poses_per_s": "poses/s",
 }
+_REDRAWN_S = 10.0
 _MARGINS = {"left": 0.08, "right": 0.98, "top": 0.95, "bottom": 0.08, "hspace": 0.32, "wspace": 0.18}
 
 
@@ -68,16 +70,23 @@ def tensorboard_events(folder: Path, pictures: Pictures | None = None) -> Callab
 
 
 def run_watch(
-    folder: Path, asked: str, tensorboard: bool, pictures: Pictures | None = None
+    folder: Path, asked: str, epochs: int, tensorboard: bool, pictures: Pictures | None = None
 ) -> Callable[[tuple[EpochLog, ...]], None]:
-    """After each epoch: train.toml, which is `asked`, the curves, and the events if wanted, in a run's folder."""
-    events = tensorboard_events(folder / TENSORBOARD, pictures) if tensorboard else None
+    """After each of `epochs`: train.toml, which is `asked`, and the events if wanted, in a run's folder; the curves.
 
-    def watch(epochs: tuple[EpochLog, ...]) -> None:
+    Curves of short epochs are drawn every few seconds, and after the last one.
+    """
+    events = tensorboard_events(folder / TENSORBOARD, pictures) if tensorboard else None
+    drawn = -math.inf
+
+    def watch(done: tuple[EpochLog, ...]) -> None:
+        nonlocal drawn
         with written_whole(folder / "train.toml") as path:
             path.write_text(asked, encoding="utf-8")
-        draw_curves(folder / CURVES, epochs)
+        if done[-1].epoch >= epochs or time.monotonic() > drawn + _REDRAWN_S:
+            draw_curves(folder / CURVES, done)
+            drawn = time.monotonic()
         if events:
-            events(epochs)
+            events(done)
 
     return watch

@@ -133,7 +133,7 @@ def _pictures(request: TrainRequest, contract: FromCrops, folder: Path) -> Watch
 
     recipe = changed_recipe(contract.backbone, request.changes)
     asked = recipe_as_toml(request.model, request.detections, request.options, recipe)
-    return run_watch(folder, asked, request.tensorboard)
+    return run_watch(folder, asked, recipe.epochs, request.tensorboard)
 
 
 def _sha256(rows: PoseFormerRows) -> str:

@@ -205,4 +205,4 @@ def _pictures(request: TrainRequest, folder: Path) -> Watch:
     from h36m_toolbox.models.training_curves import run_watch
 
     asked = recipe_as_toml(request.model, request.detections, request.options, request.recipe)
-    return run_watch(folder, asked, request.tensorboard)
+    return run_watch(folder, asked, request.recipe.epochs, request.tensorboard)

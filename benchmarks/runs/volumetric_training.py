@@ -95,7 +95,7 @@ def _watch(request: TrainRequest, folder: Path, pictures: Pictures) -> Watch:
     from h36m_toolbox.models.training_curves import run_watch
 
     asked = recipe_as_toml(request.model, "", request.options, request.view_recipe)
-    return run_watch(folder, asked, request.tensorboard, pictures)
+    return run_watch(folder, asked, request.view_recipe.epochs, request.tensorboard, pictures)
 
 
 def _pictures(

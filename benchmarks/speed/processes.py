@@ -65,3 +65,18 @@ def bare_decoding(videos: list[Path]) -> list[str]:
         "for path in sys.argv[1:]:\n    for _ in decoded_frames(Path(path)): pass"
     )
     return [sys.executable, "-c", code, *map(str, videos)]
+
+
+def bare_recoding(videos: list[Path], out: Path, quality: int) -> list[str]:
+    """A process that decodes every frame of videos, encodes its samples as they are and writes them below `out`."""
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from h36m_toolbox.frames.videos import decoded_frames, encoded, frame_planes\n"
+        "out, quality = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "for number, path in enumerate(sys.argv[3:]):\n"
+        "    (folder := out / str(number)).mkdir(parents=True)\n"
+        "    for at, frame in enumerate(decoded_frames(Path(path))):\n"
+        "        planes = tuple(map(np.ascontiguousarray, frame_planes(frame)))\n"
+        "        (folder / f'{at:06d}.jpg').write_bytes(encoded(planes, quality))"
+    )
+    return [sys.executable, "-c", code, str(out), str(quality), *map(str, videos)]

@@ -79,7 +79,7 @@ def full_range_planes(frame: av.VideoFrame, scratch: Planes | None = None) -> Pl
             format=_FULL_RANGE_420, dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
         )
         is_full_range = True
-    luma, blue, red = (_plane(plane) for plane in frame.planes)
+    luma, blue, red = frame_planes(frame)
     if scratch is None or scratch[0].shape != luma.shape:
         scratch = (np.empty(luma.shape, np.uint8), np.empty(blue.shape, np.uint8), np.empty(red.shape, np.uint8))
     if is_full_range:
@@ -90,6 +90,12 @@ def full_range_planes(frame: av.VideoFrame, scratch: Planes | None = None) -> Pl
         _full_range_chroma(blue, scratch[1])
         _full_range_chroma(red, scratch[2])
     return scratch
+
+
+def frame_planes(frame: av.VideoFrame) -> Planes:
+    """The samples of a yuv420p frame as they were decoded: views into it, rows apart by more than their length."""
+    luma, blue, red = (_plane(plane) for plane in frame.planes)
+    return luma, blue, red
 
 
 def _plane(plane: VideoPlane) -> np.ndarray:
