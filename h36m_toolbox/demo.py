@@ -21,7 +21,7 @@ def demo_commands(folder: Path, seed: int, jobs: int) -> list[tuple[str, ...]]:
     )
     formats = [word for name in LABEL_FORMATS for word in ("--format", name)]
     commands: list[tuple[str, ...]] = [
-        ("synth", raw, "--size", "demo", "--seed", str(seed), *many),
+        ("synth", raw, "--size", "demo", "--subaction", "1", "--seed", str(seed), *many),
         ("extract", raw, "--out", data, *many),
         ("detections", raw, "--out", data, "--cpn", cpn, "--sh", sh),
         ("labels", raw, "--out", data, *formats, *many),

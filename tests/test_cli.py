@@ -408,6 +408,13 @@ def test_synth_writes_what_it_says(tmp_path: Path) -> None:
     assert len(list((tmp_path / "detections").iterdir())) == 2
 
 
+def test_synth_writes_one_recording_of_each_action_if_asked(tmp_path: Path) -> None:
+    words = ("--subjects", "S9", "--actions", "Walking,Eating", "--subaction", 2, "--frames", 2, "--no-videos")
+    assert done("synth", tmp_path, *words, "--jobs", 1) == f"{tmp_path}: 2 recordings, 16 poses, 0 videos\n"
+    worlds = {path.name for path in (tmp_path / "S9" / "MyPoseFeatures" / "D3_Positions").iterdir()}
+    assert worlds == {f"{Recording('S9', action, 2).stem}.cdf" for action in ("Walking", "Eating")}
+
+
 def test_synth_writes_the_subjects_actions_and_frames_asked_for(synthetic_raw: Path) -> None:
     assert {path.name for path in synthetic_raw.iterdir()} == {"S1", "S9", "S11", "detections"}
     assert not list(synthetic_raw.rglob("*.mp4"))

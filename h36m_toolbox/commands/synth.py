@@ -17,10 +17,17 @@ from h36m_toolbox.commands.options import FOLDER, Words, jobs_option, progress_b
     type=click.Choice(["demo", "full"]),
     default="demo",
     show_default=True,
-    help="demo: 4 subjects, all actions, videos and detections; full: 7 subjects, 30 recordings, 2.1 million poses.",
+    help="demo: 3 subjects, all actions, videos and detections; full: 7 subjects, 30 recordings, 2.1 million poses.",
 )
 @click.option("--subjects", type=Words(), help="Only these subjects.")
 @click.option("--actions", type=Words(), help="Only these actions.")
+@click.option(
+    "--subaction",
+    "subactions",
+    type=click.IntRange(1, 2),
+    callback=lambda ctx, param, number: None if number is None else (number,),
+    help="Only this recording of each action.",
+)
 @click.option("--frames", type=click.IntRange(2), help="Poses a recording, instead of the size's own number.")
 @click.option("--videos/--no-videos", default=None, help="Film the figure.  [default: as the size says]")
 @click.option("--masks/--no-masks", default=None, help="Segment masks, for boxes.  [default: as the size says]")
