@@ -18,9 +18,6 @@ from av.video.stream import VideoStream
 from h36m_toolbox.errors import H36MError
 
 _FULL_RANGE_420 = "yuvj420p"
-_BLACK = np.array(
-    [[16.0]]
-)  # OpenCV takes a 1x1 float64 array as a scalar; numpy's own loops are three times slower here
 _BT601_LIKE = {Colorspace.ITU601.value, 2, 6}  # 2: untagged, which every decoder takes for BT.601; 6: SMPTE 170M
 
 
@@ -104,14 +101,17 @@ def _plane(plane: VideoPlane) -> np.ndarray:
 
 def _full_range_luma(codes: np.ndarray, target: np.ndarray) -> None:
     """ITU-R BT.601 luma 16..235 as 0..255, rounded and saturated."""
-    cv2.subtract(codes, _BLACK, dst=target)
-    cv2.convertScaleAbs(target, dst=target, alpha=255 / 219)
+    _scaled(codes, 255 / 219, -16 * 255 / 219, target)
 
 
 def _full_range_chroma(codes: np.ndarray, target: np.ndarray) -> None:
     """ITU-R BT.601 chroma 16..240 around 128 as 0..255 around 128, rounded and saturated."""
-    cv2.max(codes, _BLACK, dst=target)
-    cv2.convertScaleAbs(target, dst=target, alpha=255 / 224, beta=128 - 128 * 255 / 224)
+    _scaled(codes, 255 / 224, 128 - 128 * 255 / 224, target)
+
+
+def _scaled(codes: np.ndarray, gain: float, offset: float, target: np.ndarray) -> None:
+    """In one pass; OpenCV's function for one image turns what is negative into its absolute value."""
+    cv2.addWeighted(codes, gain, codes, 0, offset, dst=target)
 
 
 def encoded(planes: Planes, quality: int) -> bytes:

@@ -495,19 +495,12 @@ def test_two_processes_train_and_predict_what_one_predicts(data: Path, tmp_path:
 
     config = tmp_path / "tiny.toml"
     config.write_text(TINY)
-    on_two("train", "--config", config, "--data", data, "--runs", tmp_path, "--device", "cpu", "--epochs", 1)
+    where = ("--data", data, "--device", "cpu")
+    on_two("train", "--config", config, *where, "--runs", tmp_path, "--epochs", 1, "--validate-on", "none")
     weights = tmp_path / "train-contextpose" / "checkpoint_last.pt"
-    options = (
-        "--option",
-        "volume_std=0.05",
-        "--option",
-        "image_px=64",
-        "--option",
-        "voxels=16",
-        "--option",
-        "layers=18",
-    )
-    asked = ("bench", "--model", "contextpose", "--weights", weights, *options, "--data", data, "--device", "cpu")
+    values = {"volume_std": 0.05, "image_px": 64, "voxels": 16, "layers": 18}
+    options = [word for name, value in values.items() for word in ("--option", f"{name}={value}")]
+    asked = ("bench", "--model", "contextpose", "--weights", weights, *options, *where)
     on_two(*asked, "--runs", tmp_path / "two")
     done(*asked, "--runs", tmp_path / "one")
     np.testing.assert_allclose(Ran(tmp_path / "one").poses, Ran(tmp_path / "two").poses, rtol=1e-4, atol=1e-2)
