@@ -450,12 +450,12 @@ def test_a_tiny_model_learns_frames_by_heart(data: Path, tmp_path: Path) -> None
     values = {"samples_per_epoch": 2, "lr_backbone": 1e-3, "lr_process_features": 1e-2, "lr_volume_net": 3e-2}
     recipe = "".join(f"{name} = {value}\n" for name, value in values.items())
     (tmp_path / "tiny.toml").write_text(f"{TINY.replace('samples_per_epoch = 4', '')}random_rotation = false\n{recipe}")
-    few = ("--train-subjects", "S1", "--actions", "Walking", "--every", 1000, "--validate-on", "none", "--epochs", 12)
+    few = ("--train-subjects", "S1", "--actions", "Walking", "--every", 1000, "--validate-on", "none", "--epochs", 20)
     where = ("--data", data, "--runs", tmp_path, "--name", "run", "--device", "cpu")
     done("train", "--config", tmp_path / "tiny.toml", *where, *few)
     with (tmp_path / "run" / "log.csv").open(newline="") as file:
         errors = [float(row["train_mpjpe_mm"]) for row in csv.DictReader(file)]
-    assert errors[-1] < errors[0] / 2
+    assert errors[-1] < errors[0] / 2.5
 
 
 @pytest.mark.parametrize("name", ["volumetric", "algebraic-without-confidences"])
@@ -496,7 +496,7 @@ def test_two_processes_train_and_predict_what_one_predicts(data: Path, tmp_path:
     config = tmp_path / "tiny.toml"
     config.write_text(TINY)
     where = ("--data", data, "--device", "cpu")
-    on_two("train", "--config", config, *where, "--runs", tmp_path, "--epochs", 1, "--validate-on", "none")
+    on_two("train", "--config", config, *where, "--runs", tmp_path, "--epochs", 1)
     weights = tmp_path / "train-contextpose" / "checkpoint_last.pt"
     values = {"volume_std": 0.05, "image_px": 64, "voxels": 16, "layers": 18}
     options = [word for name, value in values.items() for word in ("--option", f"{name}={value}")]

@@ -233,3 +233,12 @@ def test_a_loss_that_is_nan_changes_no_weight_or_ends_the_run(tmp_path: Path) ->
     assert all(values.isfinite().all() for values in model.state_dict().values())
     with pytest.raises(H36MError, match="training loss became nan in epoch 1"):
         train_views(tiny(), views, recipe_of(epochs=1, skip_nan=False), tmp_path / "not")
+
+
+@pytest.mark.slow
+def test_a_tiny_contextpose_learns_a_few_poses_by_heart(tmp_path: Path) -> None:
+    views = MadeUp(((0,),) * 2)
+    rates = {"lr_backbone": 1e-3, "lr_process_features": 1e-2, "lr_volume_net": 3e-2}
+    recipe = recipe_of(epochs=18, samples_per_epoch=2, random_rotation=False, **rates)
+    result = train_views(tiny(), views, recipe, tmp_path)
+    assert result.epochs[-1].train_mpjpe_mm < result.epochs[0].train_mpjpe_mm / 2.5
