@@ -72,7 +72,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
         start = time.monotonic()
         finish(step, raw, data)
         seconds[step] = time.monotonic() - start
-    assert_whole(data)
+    assert_whole(data, set())
     return Work(raw, outputs(data), seconds)
 
 
@@ -84,18 +84,17 @@ def outputs(data: Path) -> dict[str, str]:
     return found
 
 
-def assert_whole(data: Path, read_before: set[tuple[Path, int, int]] | None = None) -> None:
+def assert_whole(data: Path, read_before: set[tuple[Path, int, int]]) -> None:
     """Every file that has its final name can be read to its end, and manifests tell the truth.
 
     Files of `read_before`, by place, inode and time, are not read again; those that are read are added.
     """
-    known = set() if read_before is None else read_before
     for path in data.rglob("*"):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(data).parts):
             about = path.stat()
-            if (path, about.st_ino, about.st_mtime_ns) not in known:
+            if (path, about.st_ino, about.st_mtime_ns) not in read_before:
                 READERS[path.suffix](path)
-                known.add((path, about.st_ino, about.st_mtime_ns))
+                read_before.add((path, about.st_ino, about.st_mtime_ns))
     for path in (data / "manifests" / "images").glob("[!.]*.json"):
         manifest = json.loads(path.read_text())
         shard = data / "images" / f"{path.stem}.parquet"

@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for run in range(arguments.runs):
             theirs, ours = Path(folder, f"ffmpeg{run}"), Path(folder, f"h36m{run}")
-            commands = [ffmpeg_frames(film_path(raw, view), theirs / view.folder) for view in plan.views]
+            commands = [ffmpeg_frames(film, theirs / view.folder) for film, view in zip(films, plan.views, strict=True)]
             seconds["ffmpeg"].append(sum(cost(command).cpu_s for command in commands))
             seconds["h36m"].append(cost(h36m("extract", raw, "--out", ours, "--jobs", "1")).cpu_s)
             seconds["decoding"].append(cost(bare_decoding(films)).cpu_s)
@@ -118,7 +118,7 @@ def main() -> None:
             name: sum(path.stat().st_size for paths in by_view.values() for path in paths.values())
             for name, by_view in images.items()
         }
-    parts = parts_ms(film_path(raw, plan.views[0]))
+    parts = parts_ms(films[0])
     of_ffmpeg = [mine / other for mine, other in zip(seconds["h36m"], seconds["ffmpeg"], strict=True)]
     least = [bare / other for bare, other in zip(seconds["recoding"], seconds["ffmpeg"], strict=True)]
     of_decoding = [mine / other for mine, other in zip(seconds["h36m"], seconds["decoding"], strict=True)]

@@ -62,9 +62,7 @@ class Round:
     most_s: float | None = None
 
     def of(self, entry: Entry) -> tuple[Execution, ...]:
-        """What of it is done with this model: no other layout without convolutions, no bench without frames,
-        no training without a recipe.
-        """
+        """Of its executions: no layout without convolutions, no bench without frames, no training without a recipe."""
         if (self.kind == "bench" and not entry.benched) or (self.kind == "train" and not entry.training):
             return ()
         return tuple(each for each in self.executions if not (each.channels_last and entry.is_lifter))

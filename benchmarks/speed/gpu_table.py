@@ -42,14 +42,17 @@ def _key(record: dict[str, Any]) -> tuple[str, str]:
 def _forward_cells(record: dict[str, Any]) -> tuple[str, ...]:
     if "seconds" not in record:
         return ("-",) * 5
-    memory = record["peak_memory_mb"]
     return (
         f"{record['images_per_s']:,.1f}",
-        "-" if memory is None else f"{memory:,.0f}",
+        _memory(record),
         f"{record['mpjpe_change']:+.4f} of {record['pose_size']:,.0f} {record['unit']}",
         f"{record['times_the_bound']:.1f}" if "bound" in record else "-",
         record.get("bound", "-"),
     )
+
+
+def _memory(record: dict[str, Any]) -> str:
+    return "-" if record["peak_memory_mb"] is None else f"{record['peak_memory_mb']:,.0f}"
 
 
 def _waiting(record: dict[str, Any]) -> str:
@@ -62,10 +65,12 @@ def _hours(found: dict[str, Any]) -> list[str]:
     for record in found["measurements"]:
         key, trained = _key(record), found["models"].get(record["entry"], {}).get("training")
         if record["kind"] == "train" and trained and "seconds" in record:
-            epoch_h, memory = trained["samples"] / record["samples_per_s"] / 3600, record["peak_memory_mb"]
+            epoch_h = trained["samples"] / record["samples_per_s"] / 3600
             whole = f"{trained['epochs'] * epoch_h:.1f}" if trained["epochs"] else "-"
-            rate, held = f"{record['samples_per_s']:,.1f}", "-" if memory is None else f"{memory:,.0f}"
-            rows.append((*key, "training", rate, held, f"{60 * epoch_h:.1f}", f"{trained['epochs'] or '-'}", whole))
+            rate = f"{record['samples_per_s']:,.1f}"
+            rows.append(
+                (*key, "training", rate, _memory(record), f"{60 * epoch_h:.1f}", f"{trained['epochs'] or '-'}", whole)
+            )
         elif record["kind"] == "bench" and "images_per_s" in record:
             rate = f"{record['images_per_s']:,.1f}"
             rows.append((*key, "test set", rate, "-", "-", "-", f"{TEST_IMAGES / record['images_per_s'] / 3600:.2f}"))

@@ -56,11 +56,16 @@ def pickled_part(part: list[Any]) -> PickledPart:
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     bodies = bytearray()
     for element in part:
-        buffer.seek(0)
-        buffer.truncate()
-        pickler.dump(element)
-        bodies += buffer.getbuffer()[len(PICKLE_HEADER) : -len(pickle.STOP)]
+        bodies += dumped(pickler, buffer, element)
     return PickledPart(len(part), portable(bytes(bodies)))
+
+
+def dumped(pickler: pickle.Pickler, buffer: io.BytesIO, value: Any) -> bytes:
+    """A value as the pickler, which writes to `buffer`, puts it into a stream behind what it wrote before."""
+    buffer.seek(0)
+    buffer.truncate()
+    pickler.dump(value)
+    return buffer.getvalue()[len(PICKLE_HEADER) : -len(pickle.STOP)]
 
 
 def portable(stream: bytes) -> bytes:

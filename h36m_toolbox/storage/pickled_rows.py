@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from h36m_toolbox.storage.pickle_stream import PICKLE_HEADER, PickledPart, portable
+from h36m_toolbox.storage.pickle_stream import PICKLE_HEADER, PickledPart, dumped, portable
 
 # By what a column holds: the opcodes that write it, and the bytes of each before the content.
 _TEXT = {"BINUNICODE": 5}
@@ -57,7 +57,7 @@ class Column:
             return np.char.str_len(self.array)
         if self.array.ndim > 1:
             return np.zeros(len(self.array), int)
-        return np.where((self.array >= 0) & (self.array < 1 << 16), np.where(self.array < 1 << 8, 1, 2), 4)
+        return _integer_bytes(self.array)
 
     def content(self, start: int, stop: int) -> np.ndarray:
         """The bytes (rows, size) of some rows as they stand in a pickle, one number after the other."""
@@ -65,10 +65,15 @@ class Column:
         if part.dtype.kind == "S":
             size = len(part[0])
         elif part.ndim == 1:
-            part, size = part.astype("<i4"), int(self.lengths()[start])
+            part, size = part.astype("<i4"), int(_integer_bytes(part[:1])[0])
         else:
             size = part[0].nbytes
         return np.ascontiguousarray(part).reshape(len(part), -1).view(np.uint8)[:, :size]
+
+
+def _integer_bytes(numbers: np.ndarray) -> np.ndarray:
+    """How many bytes pickle takes for each."""
+    return np.where((numbers >= 0) & (numbers < 1 << 16), np.where(numbers < 1 << 8, 1, 2), 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +105,14 @@ def pickled_rows(rows: Rows) -> PickledPart:
         return PickledPart(0, b"")
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, PICKLE_HEADER[-1])
-    streams: list[bytes | memoryview] = [portable(_dumped(pickler, buffer, rows[0]))]
+    streams: list[bytes | memoryview] = [portable(dumped(pickler, buffer, rows[0]))]
     shared = pickler.memo.copy()
     for start, stop in rows.alike(1):
         pickler.memo = shared.copy()  # of objects that only a row has there is one a row in the file
         template, places = bytearray(pickle.EMPTY_DICT + pickle.MARK), []
         for key, value in rows[start].items():
-            template += _dumped(pickler, buffer, key)
-            stream = _without_unused_puts(_dumped(pickler, buffer, value))
+            template += dumped(pickler, buffer, key)
+            stream = _without_unused_puts(dumped(pickler, buffer, value))
             if isinstance(column := rows.fields[key], Column):
                 content = column.content(start, stop)
                 places += [(len(template) + at, part) for at, part in _places(stream, content, column.heads)]
@@ -119,13 +124,6 @@ def pickled_rows(rows: Rows) -> PickledPart:
             filled[:, place : place + part.shape[1]] = part
         streams.append(filled.data)
     return PickledPart(rows.count, b"".join(streams))
-
-
-def _dumped(pickler: pickle.Pickler, buffer: io.BytesIO, value: Any) -> bytes:
-    buffer.seek(0)
-    buffer.truncate()
-    pickler.dump(value)
-    return buffer.getvalue()[len(PICKLE_HEADER) : -len(pickle.STOP)]
 
 
 def _opcodes(stream: bytes) -> list[tuple[str, Any, int, int]]:

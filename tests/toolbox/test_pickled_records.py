@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pickled_values import assert_same
 
 from h36m_toolbox.errors import H36MError
 from h36m_toolbox.storage.pickle_stream import pickled_part, write_pickled_list
@@ -34,23 +35,6 @@ def records(count: int) -> list[dict[str, Any]]:
     # a sequence's camera comes again when other sequences were in between
     cameras = [{"R": np.eye(3) * number, "fx": np.ones(1)} for number in range(3)]
     return [record(number, cameras[number // 1500 % 3]) for number in range(count)]
-
-
-def assert_same(found: Any, expected: Any) -> None:
-    assert type(found) is type(expected)
-    if isinstance(expected, dict):
-        assert list(found) == list(expected)
-        for key, value in expected.items():
-            assert_same(found[key], value)
-    elif isinstance(expected, tuple | list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
-    elif isinstance(expected, np.ndarray):
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
-    else:
-        assert found == expected
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

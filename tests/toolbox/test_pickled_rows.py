@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from pickled_values import assert_same
 
-from h36m_toolbox.storage.pickle_stream import write_pickled_list
+from h36m_toolbox.storage.pickle_stream import PICKLE_HEADER, PickledPart, write_pickled_list
 from h36m_toolbox.storage.pickled_records import pickled_records
 from h36m_toolbox.storage.pickled_rows import Column, Rows, pickled_rows
 
@@ -34,20 +35,8 @@ def rows_of(numbers: np.ndarray, ids: np.ndarray, names: list[str]) -> Rows:
     )
 
 
-def assert_same(found: Any, expected: Any) -> None:
-    assert type(found) is type(expected)
-    if isinstance(expected, dict):
-        assert list(found) == list(expected)
-    if isinstance(expected, dict | tuple | list):
-        assert len(found) == len(expected)
-        keys = expected if isinstance(expected, dict) else range(len(expected))
-        for key in keys:
-            assert_same(found[key], expected[key])
-    elif isinstance(expected, np.ndarray | np.generic):
-        assert found.dtype == expected.dtype and found.shape == expected.shape
-        assert found.tobytes() == expected.tobytes()
-    else:
-        assert found == expected
+def loaded(part: PickledPart) -> list[Any]:
+    return pickle.loads(PICKLE_HEADER + pickle.EMPTY_LIST + pickle.MARK + part.stream + pickle.APPENDS + pickle.STOP)
 
 
 IDS = st.lists(st.one_of(st.integers(0, 300), st.integers(0, 1 << 17)), min_size=1, max_size=12)
@@ -62,14 +51,13 @@ def test_rows_are_loaded_as_the_dicts_they_stand_for(ids: list[int], data: st.Da
     rows = rows_of(numbers, np.array(ids), names)
     part = pickled_rows(rows)
     assert part.count == count
-    loaded = pickle.loads(pickle.PROTO + b"\x03]" + pickle.MARK + part.stream + pickle.APPENDS + pickle.STOP)
-    assert_same(loaded, list(rows))
+    assert_same(loaded(part), list(rows))
 
 
 def test_what_rows_share_is_shared_and_nothing_else() -> None:
     rows = rows_of(np.ones((4, 17, 2)), np.array([254, 255, 256, 257]), ["name"] * 4)
     part = pickled_rows(rows)
-    first, *others = pickle.loads(pickle.PROTO + b"\x03]" + pickle.MARK + part.stream + pickle.APPENDS + pickle.STOP)
+    first, *others = loaded(part)
     for other in others:
         assert other["camera"] is other["again"] is first["camera"]
         assert other["joints"] is not first["joints"]
